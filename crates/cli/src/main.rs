@@ -1,0 +1,2 @@
+//! dynamo
+fn main() {}

@@ -1,0 +1,1 @@
+//! The client library: routing on the ring, contexts, retries, merge callbacks

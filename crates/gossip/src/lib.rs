@@ -1,0 +1,1 @@
+//! Membership, liveness and bucket definitions spread by gossip (§4.8)

@@ -1,0 +1,1 @@
+//! The storage node: drives the protocol crates with tokio, tonic and the engine

@@ -1,0 +1,1 @@
+//! Dynamo's ring: tokens, partitions, preference lists, zone spread, placement, epochs (§4.2, 4.3, 6.2)

@@ -1,0 +1,1 @@
+//! The engine trait, its fjall and in-memory engines, records, hints, group commit

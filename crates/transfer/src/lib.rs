@@ -1,0 +1,1 @@
+//! Hinted handoff: what to send, when it is safe to drop (§4.6)

@@ -1,0 +1,1 @@
+//! Dots, version vectors, sibling sets and contexts (§4.4)

@@ -1,1 +1,26 @@
-//! The protocol's messages and services, generated from proto/
+//! The messages and services that clients, nodes and the operator speak, generated from `proto/`.
+//!
+//! Nothing here decides anything: conversion to the protocol crates' types stands where the types are driven
+//! (`node`, `client`). Byte fields are [`bytes::Bytes`], so that a value is not copied between socket and engine.
+
+/// Version of the language between nodes. A stream from a node that speaks a newer one is refused.
+pub const PEER_PROTOCOL: u32 = 1;
+/// Metadata key that carries the name of an [`v1::ErrorCode`] beside a gRPC status.
+pub const CODE_METADATA: &str = "dynamo-code";
+/// Metadata key of a replica stream: the sender's cluster.
+pub const CLUSTER_METADATA: &str = "dynamo-cluster";
+/// Metadata key of a replica stream: the sender's node id.
+pub const NODE_METADATA: &str = "dynamo-node";
+/// Metadata key of a replica stream: [`PEER_PROTOCOL`].
+pub const PROTOCOL_METADATA: &str = "dynamo-protocol";
+/// Name of the bucket that always exists.
+pub const DEFAULT_BUCKET: &str = "default";
+
+/// Package `dynamo.v1`.
+#[allow(missing_docs, clippy::all, clippy::pedantic)]
+pub mod v1 {
+    tonic::include_proto!("dynamo.v1");
+}
+
+/// The compiled descriptors, for gRPC reflection.
+pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/dynamo_descriptor.bin"));

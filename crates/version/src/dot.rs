@@ -1,0 +1,23 @@
+//! Who wrote, and which of its writes: actors and dots (§4.4).
+//!
+//! A dot names one write for ever. That no dot is minted twice is [`mint`](crate::mint)'s concern.
+
+/// Under whose name a version was written: a node, in one life of its disk, with unbroken memory of the key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Actor {
+    /// The node's id.
+    pub node: u128,
+    /// Which life of its disk.
+    pub incarnation: u64,
+    /// Which unbroken memory of the key: a node that forgot a key takes a fresh one.
+    pub key_epoch: u64,
+}
+
+/// One write of one key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Dot {
+    /// Who coordinated it.
+    pub actor: Actor,
+    /// Its number among the actor's writes of this key, from 1.
+    pub counter: u64,
+}

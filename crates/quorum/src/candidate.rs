@@ -1,0 +1,29 @@
+//! The nodes that a request may turn to: the ring's walk with what the coordinator believes of each (§4.3, 4.6).
+//!
+//! Liveness is the driver's: a machine never learns that a node went down but by its refusal or its silence.
+
+use dynamo_ring::NodeId;
+
+/// What the coordinator believes a node to be good for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum NodeState {
+    /// Serves reads and writes.
+    Up,
+    /// Not asked at all.
+    Down,
+    /// Its disk is full or failing: serves reads, takes neither writes nor hints.
+    ReadOnly,
+}
+
+/// One node of the walk.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Candidate {
+    /// The node.
+    pub node: NodeId,
+    /// Whether it is on the key's preference list; else it is a fallback.
+    pub home: bool,
+    /// What it is good for.
+    pub state: NodeState,
+    /// How fast it answered lately; reads ask the fastest homes first.
+    pub latency_us: u32,
+}

@@ -1,0 +1,80 @@
+//! Reads of which the course is told step by step (§4.5, 4.6, 5).
+
+use dynamo_quorum::{Candidate, Get, GetEffect, GetEffects, GetSettings, NodeState, Refusal};
+use dynamo_ring::NodeId;
+use dynamo_version::Mode;
+
+fn node(index: u128, home: bool, state: NodeState, latency_us: u32) -> Candidate {
+    Candidate { node: NodeId(index), home, state, latency_us }
+}
+
+fn settings(r: u8, sloppy: bool) -> GetSettings {
+    let mode = Mode::Siblings;
+    GetSettings { r, sloppy, mode, hedge_after_us: 40, replica_timeout_us: 100, deadline_us: 1_000 }
+}
+
+fn ask(to: u128, digest: bool) -> GetEffect {
+    GetEffect::Ask { to: NodeId(to), digest }
+}
+
+fn taken(effects: &mut GetEffects) -> Vec<GetEffect> {
+    effects.drain(..).collect()
+}
+
+#[test]
+fn the_fastest_are_asked_first_and_a_hedge_never_leaves_the_homes() {
+    let up = NodeState::Up;
+    let candidates = [node(0, true, up, 90), node(1, true, up, 10), node(2, true, up, 50), node(3, false, up, 1)];
+    let mut get = Get::new(NodeId(9), &candidates, settings(2, true), 0).unwrap();
+    let mut effects = GetEffects::new();
+    get.start(0, &mut effects);
+    assert_eq!(taken(&mut effects), [ask(1, false), ask(2, true)]);
+    assert_eq!(get.next_time(), Some(40));
+    get.on_time(40, &mut effects);
+    assert_eq!(taken(&mut effects), [ask(0, false)], "whole, for no state has come in");
+
+    let mut all = Get::new(NodeId(9), &candidates, settings(3, true), 0).unwrap();
+    all.start(0, &mut effects);
+    effects.clear();
+    all.on_time(40, &mut effects);
+    assert!(effects.is_empty(), "a slow home is not traded for a fallback: {effects:?}");
+}
+
+#[test]
+fn a_fallback_stands_in_for_an_absent_home_unless_the_read_is_strict() {
+    let candidates = [
+        node(0, true, NodeState::ReadOnly, 0),
+        node(1, true, NodeState::Down, 0),
+        node(2, true, NodeState::Down, 0),
+        node(3, false, NodeState::Up, 0),
+    ];
+    let reason = Get::new(NodeId(0), &candidates, settings(2, false), 0).unwrap_err();
+    assert_eq!((reason.homes_alive, reason.begun), (1, false));
+    let mut get = Get::new(NodeId(0), &candidates, settings(2, true), 0).unwrap();
+    let mut effects = GetEffects::new();
+    get.start(0, &mut effects);
+    assert_eq!(taken(&mut effects), [ask(0, false), ask(3, true)]);
+}
+
+#[test]
+fn a_damaged_record_is_not_an_empty_one() {
+    let candidates = [node(0, true, NodeState::Up, 0), node(1, true, NodeState::Up, 1)];
+    let mut get = Get::new(NodeId(0), &candidates, settings(2, true), 0).unwrap();
+    let mut effects = GetEffects::new();
+    get.start(0, &mut effects);
+    effects.clear();
+    get.on_digest(NodeId(1), 0, 1, &mut effects);
+    get.on_refusal(NodeId(0), Refusal::Corrupt, 1, &mut effects);
+    assert!(matches!(&effects[..], [GetEffect::Fail(reason), GetEffect::Finished] if reason.acked == 1));
+}
+
+#[test]
+fn a_node_that_sends_a_digest_for_a_state_is_not_asked_for_ever() {
+    let mut get = Get::new(NodeId(0), &[node(0, true, NodeState::Up, 0)], settings(1, true), 0).unwrap();
+    let mut effects = GetEffects::new();
+    get.start(0, &mut effects);
+    effects.clear();
+    get.on_digest(NodeId(0), 5, 1, &mut effects);
+    let [GetEffect::Fail(reason), GetEffect::Finished] = &effects[..] else { panic!("{effects:?}") };
+    assert_eq!(reason.refusals.count(Refusal::Invalid), 1);
+}

@@ -1,0 +1,215 @@
+//! What a store is asked, and what it answers.
+
+use crate::error::StoreError;
+use crate::key::RecordKey;
+use bytes::Bytes;
+use dynamo_ring::{NodeId, Partition};
+use dynamo_version::{Causality, Dot, Mode, Payload, Timestamp};
+use smallvec::SmallVec;
+
+/// A change. All changes go through one thread, in the order they were submitted.
+#[derive(Clone, Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "moved twice through a queue; a box would cost an allocation for each write"
+)]
+pub enum Op {
+    /// This node coordinates a write (§4.4): mints a dot and writes the value over what `context` covers.
+    Write {
+        /// Which record.
+        key: RecordKey,
+        /// What the client had read.
+        context: Causality,
+        /// The latest timestamp that the client had read; the new one is later.
+        context_ts: Timestamp,
+        /// The value, or a tombstone.
+        payload: Payload,
+        /// The bucket's mode.
+        mode: Mode,
+        /// The coordinator's wall clock, milliseconds since the Unix epoch.
+        wall_ms: u64,
+        /// `Some`: this node is no home of the key and keeps the write as a hint for that one.
+        hint_for: Option<NodeId>,
+        /// With [`Durability::OneFsync`](super::Durability): this is the replica whose answer must be durable.
+        sync: bool,
+    },
+    /// A state from another replica (a replicated write, a repair, a delivered hint) joins what is here.
+    Merge {
+        /// Which record.
+        key: RecordKey,
+        /// Canonical encoding of a sibling set.
+        set: Bytes,
+        /// Its digest, as the sender computed it.
+        digest: u64,
+        /// The bucket's mode.
+        mode: Mode,
+        /// As in `Write`.
+        hint_for: Option<NodeId>,
+        /// As in `Write`.
+        sync: bool,
+    },
+    /// Remembers that `target` misses what this node, itself a home of the key, has: no copy, a note (§4.6).
+    KeepHint {
+        /// The home that misses it.
+        target: NodeId,
+        /// Which record.
+        key: RecordKey,
+    },
+    /// Forgets a hint if it is still what was delivered.
+    DropHint {
+        /// The home that has it now.
+        target: NodeId,
+        /// Which record.
+        key: RecordKey,
+        /// Digest of the state that was confirmed by the target; 0 if there was nothing to deliver.
+        digest: u64,
+    },
+    /// Sets or removes (`None`) a value of the node program's own. Always durable before it is done.
+    PutMeta {
+        /// Any bytes.
+        key: Bytes,
+        /// The new value.
+        value: Option<Bytes>,
+    },
+}
+
+/// A question. Answered by any of the reading threads, from the state as of some moment after it was submitted.
+#[derive(Clone, Debug)]
+pub enum Read {
+    /// The state of a record.
+    State {
+        /// Which record.
+        key: RecordKey,
+        /// Targets whose hints are merged into the answer, for a node that is no home of the key. The own record is
+        /// always looked at as well.
+        hints: SmallVec<[NodeId; 2]>,
+        /// The mode in which the states are merged.
+        mode: Mode,
+        /// Leave the set out of the answer: only the digest is wanted. The stored checksum is verified all the same.
+        digest_only: bool,
+    },
+    /// A page of the hints for a target, in key order.
+    HintPage {
+        /// For whom.
+        target: NodeId,
+        /// Begin after this key (the last of the page before).
+        after: Option<RecordKey>,
+        /// At most so many.
+        limit: usize,
+    },
+    /// The state that a hint delivers. A hint without a body delivers the node's own record.
+    Hint {
+        /// For whom.
+        target: NodeId,
+        /// Which record.
+        key: RecordKey,
+    },
+    /// A page of a partition's records, in key order.
+    Scan {
+        /// Which partition.
+        partition: Partition,
+        /// Begin after this key.
+        after: Option<RecordKey>,
+        /// At most so many records.
+        limit: usize,
+        /// Stop after the record that reaches so many bytes.
+        bytes_max: usize,
+    },
+    /// A value set by `PutMeta`.
+    Meta {
+        /// Its key.
+        key: Bytes,
+    },
+}
+
+/// What a write or merge made of the record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Applied {
+    /// Canonical encoding of the record's sibling set after the operation.
+    pub set: Bytes,
+    /// Its digest.
+    pub digest: u64,
+    /// The dot minted by a write.
+    pub dot: Option<Dot>,
+    /// Siblings in the set, tombstones included.
+    pub siblings: usize,
+    /// False if a merge found that everything was there already.
+    pub changed: bool,
+}
+
+/// A hint in a list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HintEntry {
+    /// Which record.
+    pub key: RecordKey,
+    /// Digest of the state it delivers, as known from the hint itself; 0 if it delivers the node's own record.
+    pub digest: u64,
+    /// Bytes held for it, key included.
+    pub bytes: u32,
+}
+
+/// A record in a scan.
+#[derive(Clone, Debug)]
+pub struct ScanEntry {
+    /// Its key.
+    pub key: RecordKey,
+    /// Its state and digest; an error if this one record is damaged.
+    pub state: Result<(Bytes, u64), StoreError>,
+}
+
+/// The answer to an [`Op`] or a [`Read`].
+#[derive(Clone, Debug)]
+pub enum Outcome {
+    /// `Write` and `Merge`: applied, and as durable as asked. The same as [`Completion::applied`] was told.
+    Applied(Applied),
+    /// `KeepHint`: it is kept.
+    HintKept,
+    /// `DropHint`: whether it was dropped. It was not if the state has moved on since it was delivered.
+    HintDropped(bool),
+    /// `PutMeta`: durable.
+    MetaSet,
+    /// `Read::State` and `Read::Hint`: encoding and digest; `None` if never written, or no such hint. With `digest_only`
+    /// the encoding is empty.
+    State(Option<(Bytes, u64)>),
+    /// `Read::HintPage`.
+    Hints {
+        /// The hints.
+        entries: Vec<HintEntry>,
+        /// True if there are no more.
+        end: bool,
+    },
+    /// `Read::Scan`.
+    Scan {
+        /// The records.
+        entries: Vec<ScanEntry>,
+        /// True if there are no more.
+        end: bool,
+    },
+    /// `Read::Meta`.
+    Meta(Option<Bytes>),
+}
+
+/// Whom to tell. One value per operation, moved through the store's queues: no allocation and no virtual call.
+///
+/// Called on the store's own threads, so it must not block: send to a channel, wake a task.
+pub trait Completion: Send + 'static {
+    /// The state is with the operating system: it survives the death of this process, and may be sent to other
+    /// replicas while this disk still syncs. Called at most once, before `done`, for writes and merges only.
+    fn applied(&mut self, applied: &Applied) {
+        let _ = applied;
+    }
+
+    /// The operation is over. Called exactly once.
+    fn done(self, result: Result<Outcome, StoreError>);
+}
+
+/// A full queue, or a store that is closing: nothing was taken, ask again later or elsewhere.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Busy {
+    /// The queue is full.
+    #[error("the node's storage queue is full: nothing was done; try again")]
+    Full,
+    /// The store is closing.
+    #[error("the node's storage is closing: nothing was done; try another node")]
+    Closed,
+}

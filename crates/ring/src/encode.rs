@@ -61,7 +61,8 @@ impl Ring {
         let [n] = input.take()?;
         let count = u16::from_be_bytes(input.take()?);
         let members = (0..count).map(|_| input.member()).collect::<Result<Vec<_>, _>>()?;
-        let owners = (0..partitions.get()).map(|_| input.take().map(u16::from_be_bytes)).collect::<Result<Vec<_>, _>>()?;
+        let owners =
+            (0..partitions.get()).map(|_| input.take().map(u16::from_be_bytes)).collect::<Result<Vec<_>, _>>()?;
         if !input.0.is_empty() {
             return Err(RingError::Malformed("bytes after its end"));
         }

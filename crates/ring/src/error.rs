@@ -58,7 +58,10 @@ impl fmt::Display for RingError {
             Self::Replicas(n) => write!(f, "N = {n}: a key has 1 to 16 replicas"),
             Self::NoMembers => f.write_str("a ring has at least one member"),
             Self::TooManyMembers { members, partitions } => {
-                write!(f, "{members} members do not fit {partitions} partitions, each needs a token: create the cluster with more partitions")
+                write!(
+                    f,
+                    "{members} members do not fit {partitions} partitions, each needs a token: create the cluster with more partitions"
+                )
             }
             Self::DuplicateId(id) => write!(f, "two members have the id {id}"),
             Self::DuplicateName(name) => write!(f, "two members have the name {name:?}: give each its own"),

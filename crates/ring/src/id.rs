@@ -55,9 +55,10 @@ impl FromStr for NodeId {
     fn from_str(text: &str) -> Result<Self, NodeIdError> {
         let hyphens = [8, 13, 18, 23];
         let placed = text.len() == 36
-            && text.bytes().enumerate().all(|(at, byte)| {
-                if hyphens.contains(&at) { byte == b'-' } else { byte.is_ascii_hexdigit() }
-            });
+            && text
+                .bytes()
+                .enumerate()
+                .all(|(at, byte)| if hyphens.contains(&at) { byte == b'-' } else { byte.is_ascii_hexdigit() });
         if !placed {
             return Err(NodeIdError);
         }

@@ -33,8 +33,10 @@ fn zones(members: &[Member]) -> BTreeMap<&str, Vec<u16>> {
 fn quotas(members: &[Member], zones: &BTreeMap<&str, Vec<u16>>, partitions: u32, n: u8) -> Vec<u64> {
     let spread = zones.len().min(usize::from(n)) as u64;
     let cap = u64::from(partitions).div_ceil(spread);
-    let weights: Vec<u64> =
-        zones.values().map(|nodes| nodes.iter().map(|node| u64::from(members[usize::from(*node)].weight)).sum()).collect();
+    let weights: Vec<u64> = zones
+        .values()
+        .map(|nodes| nodes.iter().map(|node| u64::from(members[usize::from(*node)].weight)).sum())
+        .collect();
     let mut quotas = vec![0; weights.len()];
     let mut open: Vec<usize> = (0..weights.len()).collect();
     let mut left = u64::from(partitions);

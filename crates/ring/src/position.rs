@@ -53,6 +53,10 @@ impl TryFrom<u32> for PartitionCount {
     type Error = RingError;
 
     fn try_from(count: u32) -> Result<Self, RingError> {
-        if count.is_power_of_two() && count <= Self::MAX { Ok(Self(count)) } else { Err(RingError::PartitionCount(count)) }
+        if count.is_power_of_two() && count <= Self::MAX {
+            Ok(Self(count))
+        } else {
+            Err(RingError::PartitionCount(count))
+        }
     }
 }

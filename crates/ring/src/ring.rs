@@ -67,7 +67,8 @@ impl Ring {
         owners: Vec<u16>,
     ) -> Result<Ring, RingError> {
         check_members(n, partitions, &members)?;
-        if owners.len() != partitions.get() as usize || owners.iter().any(|owner| usize::from(*owner) >= members.len()) {
+        if owners.len() != partitions.get() as usize || owners.iter().any(|owner| usize::from(*owner) >= members.len())
+        {
             return Err(RingError::Malformed("tokens without an owner"));
         }
         let owning: BTreeSet<u16> = owners.iter().copied().collect();
@@ -151,12 +152,16 @@ impl Ring {
     /// The first partition for which it does not hold.
     pub fn check(&self) -> Result<(), RingError> {
         let owning: BTreeSet<u16> = self.owners.iter().copied().collect();
-        let zones: BTreeSet<&str> = owning.iter().map(|index| self.members[usize::from(*index)].zone.as_str()).collect();
+        let zones: BTreeSet<&str> =
+            owning.iter().map(|index| self.members[usize::from(*index)].zone.as_str()).collect();
         for partition in self.partitions.iter() {
             let homes = &self.walk_ids(partition)[..self.homes()];
             let distinct: BTreeSet<u16> = homes.iter().copied().collect();
-            let spread: BTreeSet<&str> = homes.iter().map(|index| self.members[usize::from(*index)].zone.as_str()).collect();
-            if distinct.len() != owning.len().min(usize::from(self.n)) || spread.len() != zones.len().min(usize::from(self.n)) {
+            let spread: BTreeSet<&str> =
+                homes.iter().map(|index| self.members[usize::from(*index)].zone.as_str()).collect();
+            if distinct.len() != owning.len().min(usize::from(self.n))
+                || spread.len() != zones.len().min(usize::from(self.n))
+            {
                 return Err(RingError::Spread { partition: partition.0 });
             }
         }
@@ -171,7 +176,12 @@ impl Ring {
 impl std::fmt::Debug for Ring {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Ring { epoch, partitions, n, members, .. } = self;
-        f.debug_struct("Ring").field("epoch", epoch).field("partitions", partitions).field("n", n).field("members", members).finish_non_exhaustive()
+        f.debug_struct("Ring")
+            .field("epoch", epoch)
+            .field("partitions", partitions)
+            .field("n", n)
+            .field("members", members)
+            .finish_non_exhaustive()
     }
 }
 

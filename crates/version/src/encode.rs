@@ -257,7 +257,11 @@ fn get_varint(input: &mut Bytes) -> Result<u64, DecodeError> {
         }
         value |= u64::from(byte & 0x7f) << shift;
         if byte & 0x80 == 0 {
-            return if byte == 0 && shift > 0 { Err(DecodeError::NotCanonical("a number with leading zeroes")) } else { Ok(value) };
+            return if byte == 0 && shift > 0 {
+                Err(DecodeError::NotCanonical("a number with leading zeroes"))
+            } else {
+                Ok(value)
+            };
         }
     }
     Err(DecodeError::NotCanonical("a number of more than 64 bits"))

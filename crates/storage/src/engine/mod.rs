@@ -163,7 +163,7 @@ impl From<io::Error> for EngineError {
 
 /// Reading, on the live state or on a snapshot.
 pub trait Reading: Send + Sync {
-    /// The value of a key.
+    /// The value of a key. On the live state two calls may see a batch begin between them; a snapshot has no such gap.
     fn get(&self, space: Space, key: &[u8]) -> Result<Option<Bytes>, EngineError>;
 
     /// A page of a range.

@@ -1,2 +1,21 @@
-//! dynamo
-fn main() {}
+//! `dynamo`: a cluster on a laptop, and everything a person does with one. Each command is a file of `commands`.
+
+mod args;
+mod bench;
+mod commands;
+mod failure;
+mod local;
+mod output;
+mod records;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+/// The nodes of `dynamo local` run in this binary too, and allocate most of what they serve.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    commands::Cli::parse().run()
+}

@@ -142,9 +142,12 @@ impl Gossip {
         }
     }
 
-    /// A message came from a node, which is therefore alive. Answers are among the effects.
+    /// A message came from a node. An answer shows that the node answers this one; a question does not: the way back may
+    /// be cut.
     pub fn on_message(&mut self, from: NodeId, message: Message, now: u64, effects: &mut Effects) {
-        self.heard_from(from, now, effects);
+        if matches!(message, Message::Delta { .. } | Message::Ack { .. } | Message::PingReply { .. }) {
+            self.heard_from(from, now, effects);
+        }
         match message {
             Message::Digest(digest) => {
                 let nodes = self.news_for(&digest);

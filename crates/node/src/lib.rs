@@ -1,1 +1,31 @@
-//! The storage node: drives the protocol crates with tokio, tonic and the engine
+//! The storage node: drives the protocol crates with tokio, tonic and the engine.
+//!
+//! Where things are: [`run`] puts a node together; `coordinator` drives clients' requests, `replica` serves peers',
+//! `link` is the stream to a peer, `membership` drives gossip, `handoff` delivers hints, `service` holds the gRPC faces,
+//! [`config`] and [`identity`] are what a node starts from. No protocol is decided here: that is in `quorum`, `gossip`,
+//! `transfer`, `version` and `ring`, which know no clock and no socket.
+
+#![forbid(unsafe_code)]
+
+mod batch;
+mod buckets;
+pub mod cli;
+mod clock;
+mod cluster;
+mod completion;
+pub mod config;
+mod coordinator;
+mod gossip_wire;
+mod handoff;
+mod http;
+pub mod identity;
+mod link;
+mod membership;
+mod metrics;
+mod replica;
+mod request;
+mod server;
+mod service;
+mod telemetry;
+
+pub use server::run;

@@ -44,6 +44,8 @@ pub struct Next {
     pub dot: Option<Dot>,
     /// Siblings in the set.
     pub siblings: usize,
+    /// Siblings that a write replaced.
+    pub superseded: usize,
     /// True if every sibling is a tombstone.
     pub deleted: bool,
     /// True if there was a record, and all its siblings were tombstones.
@@ -89,8 +91,10 @@ pub fn write(
     let own_epoch = current.and_then(|record| record.own_epoch);
     let (dot, own_epoch) = mint(&set, input.context, minter, own_epoch, fresh);
     let timestamp = Timestamp::after(input.wall_ms, set.max_timestamp().max(input.context_ts));
+    let before = set.siblings().len();
     set.write(input.context, dot, timestamp, input.payload, input.mode);
-    Ok(next(set, Some(own_epoch), Some(dot), was_deleted))
+    let superseded = before + 1 - set.siblings().len();
+    Ok(Next { superseded, ..next(set, Some(own_epoch), Some(dot), was_deleted) })
 }
 
 /// A state from another replica joins the record.
@@ -99,14 +103,14 @@ pub fn merge(current: Option<&Record>, input: MergeInput) -> Result<Next, ApplyE
     let Some(record) = current else {
         let record = Record { own_epoch: None, digest: input.digest, set: input.set };
         let (siblings, deleted) = (received.siblings().len(), received.is_deleted());
-        return Ok(Next { record, changed: true, dot: None, siblings, deleted, was_deleted: false });
+        return Ok(Next { record, changed: true, dot: None, siblings, superseded: 0, deleted, was_deleted: false });
     };
     let mut set = decode_stored(current)?;
     let was_deleted = set.is_deleted();
     let changed = record.digest != input.digest && set.merge(&received, input.mode);
     if !changed {
         let siblings = set.siblings().len();
-        return Ok(Next { record: record.clone(), changed, dot: None, siblings, deleted: was_deleted, was_deleted });
+        return Ok(Next { record: record.clone(), changed, dot: None, siblings, superseded: 0, deleted: was_deleted, was_deleted });
     }
     Ok(next(set, record.own_epoch, None, was_deleted))
 }
@@ -122,5 +126,5 @@ pub fn join(one: &Record, other: &Record) -> Result<Record, ApplyError> {
 fn next(set: SiblingSet, own_epoch: Option<u64>, dot: Option<Dot>, was_deleted: bool) -> Next {
     let encoded = set.encode();
     let record = Record { own_epoch, digest: SiblingSet::digest(&encoded), set: encoded };
-    Next { record, changed: true, dot, siblings: set.siblings().len(), deleted: set.is_deleted(), was_deleted }
+    Next { record, changed: true, dot, siblings: set.siblings().len(), superseded: 0, deleted: set.is_deleted(), was_deleted }
 }

@@ -26,6 +26,17 @@ pub enum StoreError {
         /// Bytes held.
         held: u64,
     },
+    /// The key has as many siblings as it may, and the write has not read them. Nothing was changed.
+    #[error("the key has {siblings} siblings, the limit is {limit}: nothing was written; get the key, merge its values, and put with the context of that get")]
+    TooManySiblings {
+        /// What the key has.
+        siblings: usize,
+        /// What it may have.
+        limit: usize,
+    },
+    /// The store's queue is full. Nothing was done.
+    #[error("the node's storage queue is full: nothing was done; try again, or ask another node")]
+    Overloaded,
     /// A stored record's checksum does not match. It is not taken for a missing one.
     #[error(
         "the record of {key} is damaged on this disk: it was not used, and is to be fetched again from another replica"

@@ -26,6 +26,8 @@ pub struct PlanSettings {
     pub incarnation: u64,
     /// Bytes of hints that may be held.
     pub hints_bytes_max: u64,
+    /// Siblings of a key, above which a write that supersedes none of them is refused.
+    pub siblings_max: usize,
 }
 
 /// A batch in the making.
@@ -126,7 +128,19 @@ impl<'a> Planner<'a> {
         let minter = Minter { node, incarnation, epoch_floor: self.epochs.floor() };
         // Taken only once the change is sure to be made; an epoch that is handed out and not used is no harm.
         let next = apply::write(place.current.as_ref(), input, &minter, || self.epochs.take());
+        self.check_siblings(&next)?;
         self.settle(place, key, next)
+    }
+
+    /// Only a client's write is ever refused for this, never what another replica has taken already.
+    fn check_siblings(&self, next: &Result<apply::Next, ApplyError>) -> Result<(), StoreError> {
+        match next {
+            Ok(next) if next.siblings > self.settings.siblings_max && next.superseded == 0 => {
+                let (siblings, limit) = (next.siblings - 1, self.settings.siblings_max);
+                Err(StoreError::TooManySiblings { siblings, limit })
+            }
+            _ => Ok(()),
+        }
     }
 
     fn merge(&mut self, key: &RecordKey, hint_for: Option<NodeId>, input: MergeInput) -> Result<Applied, StoreError> {

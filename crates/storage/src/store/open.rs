@@ -33,6 +33,8 @@ pub struct Settings {
     pub reserve_bytes: u64,
     /// Hints are refused beyond this, bytes.
     pub hints_bytes_max: u64,
+    /// Siblings of a key, above which a write that supersedes none of them is refused.
+    pub siblings_max: usize,
     /// Operations that may wait, and questions that may wait.
     pub queue_ops: usize,
     /// Bytes of operations that may wait.
@@ -54,6 +56,7 @@ impl Default for Settings {
             journal_bytes_max: 256 << 20,
             reserve_bytes: 256 << 20,
             hints_bytes_max: 1 << 30,
+            siblings_max: 100,
             queue_ops: 4096,
             queue_bytes: 64 << 20,
             batch_ops_max: 512,

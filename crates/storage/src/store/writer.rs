@@ -106,6 +106,7 @@ impl<C: Completion> Writer<C> {
             node: shared.node,
             incarnation: shared.incarnation.load(Ordering::Acquire),
             hints_bytes_max: shared.settings.hints_bytes_max,
+            siblings_max: shared.settings.siblings_max,
         };
         let refused = match self.refusal() {
             None if short_of_epochs => Some(StoreError::DiskFailing("key epochs could not be reserved".into())),

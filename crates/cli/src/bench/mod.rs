@@ -1,0 +1,5 @@
+//! The closed-loop load generator behind `dynamo bench`.
+
+pub mod report;
+pub mod run;
+pub mod workload;

@@ -1,0 +1,200 @@
+//! `dynamo local`: a whole cluster on this machine, and killing and restarting its nodes.
+
+use std::{fs, path::PathBuf};
+
+use clap::{Args, Subcommand, ValueEnum};
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::mpsc,
+};
+
+use crate::{
+    failure::Failure,
+    local::{
+        control::{self, Control, Request},
+        layout::{Layout, NodePlan, check_ports},
+        settings::{Asked, Settings, node_yaml},
+        supervisor::Supervisor,
+    },
+    output,
+};
+
+const EXAMPLES: &str = "\
+Examples:
+  dynamo local                                  # five nodes in three zones, data in .dynamo
+  dynamo local --nodes 3 --dir /tmp/small --port 7500
+  dynamo local --durability interval --set limits.value_bytes=65536
+  dynamo local kill-node node-2                 # from another terminal, as kill -9 does
+  dynamo local restart-node node-2
+
+Every node is a process of its own on 127.0.0.1, with three ports: for clients from --port on, for its peers 1000 above,
+for /metrics, /healthz and /readyz 2000 above. Once all are ready, DIR/cluster.json names them. Ctrl-C stops them all;
+the same DIR again reopens the same data, with the settings it was made with.";
+
+/// Runs a whole cluster on this machine until Ctrl-C
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES, args_conflicts_with_subcommands = true)]
+pub struct Command {
+    #[command(subcommand)]
+    action: Option<Action>,
+    /// How many nodes [default: 5, or as DIR was made]
+    #[arg(long)]
+    nodes: Option<u16>,
+    /// Over how many zones they are spread [default: 3, or as DIR was made]
+    #[arg(long)]
+    zones: Option<u16>,
+    #[command(flatten)]
+    dir: Dir,
+    /// Client port of the first node [default: 7400, or as DIR was made]
+    #[arg(long)]
+    port: Option<u16>,
+    /// When a write is acknowledged
+    #[arg(long, value_enum, default_value_t)]
+    durability: Durability,
+    /// N, on how many nodes a key lives [default: 3, or as DIR was made]
+    #[arg(long)]
+    replication: Option<u8>,
+    /// Q, into how many partitions the ring is cut, a power of two [default: 256, or as DIR was made]
+    #[arg(long)]
+    partitions: Option<u32>,
+    /// Any other setting of the nodes, as in their YAML file; may be given often
+    #[arg(long = "set", value_name = "SECTION.KEY=VALUE")]
+    sets: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+struct Dir {
+    /// Where the cluster's files are
+    #[arg(long, default_value = ".dynamo")]
+    dir: PathBuf,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// Starts a node of the running cluster that has ended
+    RestartNode {
+        /// node-1 and so on
+        id: String,
+        #[command(flatten)]
+        dir: Dir,
+    },
+    /// Ends a node of the running cluster as kill -9 does
+    KillNode {
+        /// node-1 and so on
+        id: String,
+        #[command(flatten)]
+        dir: Dir,
+    },
+}
+
+/// When a write is acknowledged (§6.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Default)]
+enum Durability {
+    /// W replicas have it on stable storage
+    #[default]
+    Fsync,
+    /// One replica has it on stable storage, the others in memory of their system
+    OneFsync,
+    /// W replicas have it in memory of their system; it reaches storage a little later
+    Interval,
+}
+
+impl Durability {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Fsync => "fsync",
+            Self::OneFsync => "one-fsync",
+            Self::Interval => "interval",
+        }
+    }
+}
+
+impl Command {
+    pub async fn run(self) -> Result<(), Failure> {
+        match self.action {
+            Some(Action::RestartNode { id, dir }) => {
+                let row = control::ask(&Layout::existing(&dir.dir)?, &Request::Restart(id)).await?;
+                output::line(format!("{} is back: pid {}, {}", row.id, row.pid, row.endpoint))
+            }
+            Some(Action::KillNode { id, dir }) => {
+                let row = control::ask(&Layout::existing(&dir.dir)?, &Request::Kill(id)).await?;
+                output::line(format!("{} is dead: pid {} was killed", row.id, row.pid))
+            }
+            None => self.serve().await,
+        }
+    }
+
+    async fn serve(self) -> Result<(), Failure> {
+        let layout = Layout::new(&self.dir.dir)?;
+        let _lock = layout.lock()?;
+        let asked = Asked {
+            nodes: self.nodes,
+            zones: self.zones,
+            replication: self.replication,
+            partitions: self.partitions,
+            port: self.port,
+        };
+        let settings = Settings::open(&layout, &asked)?;
+        let plans = layout.plans(&settings);
+        check_ports(&plans)?;
+        for plan in &plans {
+            let text = node_yaml(&settings, &plans, plan, self.durability.name(), &self.sets)?;
+            let write = || fs::create_dir_all(&plan.dir).and_then(|()| fs::write(plan.config(), text));
+            write().map_err(|error| Failure::file(format!("can't write {}", plan.config().display()), &error))?;
+        }
+        // Before the first child: a signal that comes while they start must not leave them behind.
+        let mut stopping = Box::pin(asked_to_stop()?);
+        let mut supervisor = Supervisor::start(layout.clone(), plans.clone())?;
+        // A request waits until all nodes are ready, and while another is begun.
+        let (sender, mut requests) = mpsc::channel(16);
+        let ended = tokio::select! {
+            ended = async {
+                let _control = Control::listen(&layout, sender)?;
+                supervisor.ready().await?;
+                show(&supervisor, &plans, &layout, settings.port)?;
+                match supervisor.supervise(&mut requests).await {}
+            } => ended,
+            () = &mut stopping => Ok(()),
+        };
+        eprintln!("stopping {} nodes", plans.len());
+        supervisor.stop().await;
+        ended
+    }
+}
+
+/// Ends when somebody presses Ctrl-C, closes the terminal, or terminates this process.
+fn asked_to_stop() -> Result<impl Future<Output = ()>, Failure> {
+    let listen = |kind| signal(kind).map_err(|error| Failure::file("can't listen for signals", &error));
+    let mut interrupt = listen(SignalKind::interrupt())?;
+    let mut terminate = listen(SignalKind::terminate())?;
+    let mut hangup = listen(SignalKind::hangup())?;
+    Ok(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+            _ = hangup.recv() => {}
+        }
+    })
+}
+
+fn show(supervisor: &Supervisor, plans: &[NodePlan], layout: &Layout, port: u16) -> Result<(), Failure> {
+    let rows = supervisor
+        .rows()
+        .into_iter()
+        .map(|row| {
+            let dir = layout.given().join("nodes").join(&row.id).display().to_string();
+            vec![row.id, row.zone, row.pid.to_string(), row.endpoint, dir]
+        })
+        .collect();
+    output::print_table(&output::table(&["ID", "ZONE", "PID", "ENDPOINT", "DIRECTORY"], &["PID"], rows))?;
+    let dir = layout.given().display();
+    let endpoint =
+        if port == crate::args::LOCAL_PORT { String::new() } else { format!(" --endpoint 127.0.0.1:{port}") };
+    let victim = &plans[plans.len().min(2) - 1].id;
+    output::line(format!(
+        "\nReady. Ctrl-C stops all nodes; their data stays in {dir}. In another terminal, try:\n  \
+         dynamo put greeting hello{endpoint}\n  \
+         dynamo get greeting{endpoint}\n  \
+         dynamo local kill-node {victim} --dir {dir}"
+    ))
+}

@@ -1,0 +1,465 @@
+//! The node's configuration: defaults, then a YAML file, then the environment, then flags.
+//!
+//! Every key can be given in each of the three: `storage: {durability: interval}` in the file is
+//! `DYNAMO_NODE__STORAGE__DURABILITY=interval` in the environment and `--set storage.durability=interval` as a flag.
+//! Unknown keys are refused in all of them. This is the one module that knows YAML.
+
+use std::{collections::BTreeSet, fmt, path::PathBuf};
+
+use dynamo_ring::{Member, NodeId, PartitionCount, Ring};
+use serde::{Deserialize, Serialize};
+use serde_yaml::{Mapping, Value};
+
+/// Environment variables that begin with this are configuration.
+pub const ENV_PREFIX: &str = "DYNAMO_NODE__";
+
+/// All of it. See `docs/CONFIGURATION.md`, which is made from these comments' facts.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// The cluster that the node belongs to.
+    pub cluster: ClusterConfig,
+    /// The node itself.
+    pub node: NodeConfig,
+    /// Its engine.
+    pub storage: StorageConfig,
+    /// What clients may ask for.
+    pub limits: LimitsConfig,
+    /// How long things may take.
+    pub timeouts: TimeoutsConfig,
+    /// Membership and failure detection.
+    pub gossip: GossipConfig,
+    /// Hinted handoff.
+    pub handoff: HandoffConfig,
+    /// Logs.
+    pub log: LogConfig,
+    /// Threads.
+    pub runtime: RuntimeConfig,
+}
+
+/// Same on all nodes of a cluster.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ClusterConfig {
+    /// Nothing of another cluster is ever taken.
+    pub name: String,
+    /// Seals contexts, so that a forged one is refused. Without one it is made from the name: damage is still noticed.
+    pub secret: Option<String>,
+    /// N, home replicas of each key.
+    pub replication: u8,
+    /// Q, a power of two; fixed at creation.
+    pub partitions: u32,
+    /// The members of the first ring, this node among them.
+    pub members: Vec<MemberConfig>,
+    /// Addresses (host:port of peers' ports) to ask when no member answers.
+    pub seeds: Vec<String>,
+}
+
+/// A member of the first ring.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MemberConfig {
+    /// Its stable name.
+    pub name: String,
+    /// Its zone.
+    pub zone: String,
+    /// Where its peers reach it, host:port; a stable DNS name rather than an IP address.
+    pub address: String,
+    /// Where clients reach it, until it says so itself.
+    #[serde(default)]
+    pub client_address: String,
+    /// Its share of the load.
+    #[serde(default = "one")]
+    pub weight: u32,
+}
+
+fn one() -> u32 {
+    1
+}
+
+/// This node.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct NodeConfig {
+    /// Its name among the cluster's members.
+    pub name: String,
+    /// Its zone; must be what the members list says.
+    pub zone: String,
+    /// Where its data and identity are.
+    pub data_dir: PathBuf,
+    /// For clients (and admin, health, reflection), host:port.
+    pub client_listen: String,
+    /// For peers, host:port.
+    pub peer_listen: String,
+    /// For /metrics, /healthz and /readyz, host:port.
+    pub http_listen: String,
+    /// What clients are told; default: the members list's, or `client_listen`.
+    pub advertise_client: Option<String>,
+    /// What peers are told; default: the members list's.
+    pub advertise_peer: Option<String>,
+}
+
+/// Which engine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum EngineKind {
+    /// On disk.
+    Fjall,
+    /// Nothing outlives the process.
+    Memory,
+}
+
+/// What an acknowledgement promises (§6.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum DurabilityKind {
+    /// W replicas have it on stable storage.
+    Fsync,
+    /// One of them has, the others have it in their operating system's buffers.
+    OneFsync,
+    /// All have it in buffers; synced at an interval.
+    Interval,
+}
+
+/// The engine.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct StorageConfig {
+    /// Which engine.
+    pub engine: EngineKind,
+    /// What an acknowledgement promises. Same on all nodes.
+    pub durability: DurabilityKind,
+    /// With `interval`: milliseconds between syncs.
+    pub interval_ms: u64,
+    /// MiB of block cache.
+    pub cache_mib: u64,
+    /// MiB of one memtable.
+    pub memtable_mib: u64,
+    /// MiB that stay free: below, writes are refused and reads go on.
+    pub reserve_mib: u64,
+    /// MiB of hints held for others; beyond, hints (and only hints) are refused.
+    pub hints_max_mib: u64,
+    /// Threads that read.
+    pub readers: usize,
+}
+
+/// What clients may ask for.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LimitsConfig {
+    /// Bytes of a key.
+    pub key_bytes: usize,
+    /// Bytes of a value.
+    pub value_bytes: usize,
+    /// Siblings of a key, above which a write without their context is refused.
+    pub siblings_max: usize,
+    /// Bytes of one message from a client.
+    pub message_bytes: usize,
+    /// Items of a batch.
+    pub batch_items: usize,
+    /// Unanswered requests of one session.
+    pub session_inflight: usize,
+    /// Unfinished requests of the node.
+    pub inflight: usize,
+}
+
+/// How long things may take, milliseconds.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct TimeoutsConfig {
+    /// A request, in all.
+    pub request_ms: u64,
+    /// One replica's answer, before another is asked beside it.
+    pub replica_ms: u64,
+    /// Connecting to a peer.
+    pub connect_ms: u64,
+    /// A read's first answers, before one replica more is asked; 0: the observed p95.
+    pub hedge_ms: u64,
+    /// Finishing requests at shutdown.
+    pub drain_ms: u64,
+}
+
+/// Membership and failure detection.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct GossipConfig {
+    /// Milliseconds between rounds.
+    pub interval_ms: u64,
+    /// Milliseconds of suspicion after which a silent peer counts as down.
+    pub down_after_ms: u64,
+}
+
+/// Hinted handoff.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct HandoffConfig {
+    /// Bytes per second to one returning node.
+    pub bytes_per_s: u64,
+    /// Hints to one node under way at once.
+    pub window: usize,
+}
+
+/// Logs.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LogConfig {
+    /// How they look.
+    pub format: LogFormat,
+    /// error, warn, info, debug, trace; or a filter as `tracing` takes it.
+    pub level: String,
+}
+
+/// How logs look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// Threads.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+pub struct RuntimeConfig {
+    /// Threads that serve requests; 0: as many as there are cores.
+    pub threads: usize,
+}
+
+impl Default for ClusterConfig {
+    fn default() -> Self {
+        Self { name: "dynamo".into(), secret: None, replication: 3, partitions: 256, members: vec![], seeds: vec![] }
+    }
+}
+
+impl Default for NodeConfig {
+    fn default() -> Self {
+        Self {
+            name: String::new(),
+            zone: String::new(),
+            data_dir: "/var/lib/dynamo".into(),
+            client_listen: "0.0.0.0:7400".into(),
+            peer_listen: "0.0.0.0:8400".into(),
+            http_listen: "0.0.0.0:9400".into(),
+            advertise_client: None,
+            advertise_peer: None,
+        }
+    }
+}
+
+impl Default for StorageConfig {
+    fn default() -> Self {
+        Self {
+            engine: EngineKind::Fjall,
+            durability: DurabilityKind::Fsync,
+            interval_ms: 100,
+            cache_mib: 64,
+            memtable_mib: 32,
+            reserve_mib: 256,
+            hints_max_mib: 1024,
+            readers: 2,
+        }
+    }
+}
+
+impl Default for LimitsConfig {
+    fn default() -> Self {
+        Self {
+            key_bytes: 2048,
+            value_bytes: 1 << 20,
+            siblings_max: 100,
+            message_bytes: 16 << 20,
+            batch_items: 1000,
+            session_inflight: 1024,
+            inflight: 20_000,
+        }
+    }
+}
+
+impl Default for TimeoutsConfig {
+    fn default() -> Self {
+        Self { request_ms: 5000, replica_ms: 500, connect_ms: 1000, hedge_ms: 0, drain_ms: 5000 }
+    }
+}
+
+impl Default for GossipConfig {
+    fn default() -> Self {
+        Self { interval_ms: 1000, down_after_ms: 5000 }
+    }
+}
+
+impl Default for HandoffConfig {
+    fn default() -> Self {
+        Self { bytes_per_s: 16 << 20, window: 64 }
+    }
+}
+
+impl Default for LogConfig {
+    fn default() -> Self {
+        Self { format: LogFormat::Text, level: "info".into() }
+    }
+}
+
+/// A configuration that can't be used: what is wrong, where it came from, what to do. The node was not started.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConfigError(Vec<String>);
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the configuration can't be used:")?;
+        self.0.iter().try_for_each(|problem| write!(f, "\n  - {problem}"))
+    }
+}
+
+impl std::error::Error for ConfigError {}
+
+fn problem(text: impl Into<String>) -> ConfigError {
+    ConfigError(vec![text.into()])
+}
+
+/// Reads the configuration from its sources. `file`: its name (for messages) and text; `env`: all variables; `sets`: the
+/// flags, each `section.key=value`.
+///
+/// # Errors
+/// All that is wrong with the first source that has something wrong; else all that [`Config::check`] finds.
+pub fn load(
+    file: Option<(&str, &str)>,
+    env: impl IntoIterator<Item = (String, String)>,
+    sets: &[String],
+) -> Result<Config, ConfigError> {
+    let mut merged = Value::Mapping(Mapping::new());
+    if let Some((name, text)) = file {
+        merged = parse_file(name, text)?;
+    }
+    let variables: BTreeSet<_> = env.into_iter().filter(|(name, _)| name.starts_with(ENV_PREFIX)).collect();
+    for (name, value) in variables {
+        let path: Vec<String> = name[ENV_PREFIX.len()..].split("__").map(str::to_lowercase).collect();
+        set(&mut merged, &path, &value, &format!("environment variable {name}"))?;
+    }
+    for flag in sets {
+        let Some((path, value)) = flag.split_once('=') else {
+            return Err(problem(format!("--set {flag}: expected section.key=value")));
+        };
+        let path: Vec<String> = path.split('.').map(str::to_owned).collect();
+        set(&mut merged, &path, value, &format!("--set {flag}"))?;
+    }
+    let config: Config = serde_yaml::from_value(merged).map_err(|error| problem(error.to_string()))?;
+    config.check()?;
+    Ok(config)
+}
+
+fn parse_file(name: &str, text: &str) -> Result<Value, ConfigError> {
+    // Read as a configuration first: that error names line and column of an unknown key or a wrong value.
+    let at_fault = |error: serde_yaml::Error| problem(format!("{name}: {error}"));
+    if text.trim().is_empty() {
+        return Ok(Value::Mapping(Mapping::new()));
+    }
+    let value: Value = serde_yaml::from_str(text).map_err(at_fault)?;
+    if value.is_null() {
+        return Ok(Value::Mapping(Mapping::new()));
+    }
+    serde_yaml::from_str::<Config>(text).map_err(at_fault)?;
+    Ok(value)
+}
+
+/// Sets one key, and reads the whole again, so that a wrong one is blamed on where it came from.
+fn set(merged: &mut Value, path: &[String], value: &str, source: &str) -> Result<(), ConfigError> {
+    let value: Value = serde_yaml::from_str(value).map_err(|error| problem(format!("{source}: {error}")))?;
+    let (last, sections) = path.split_last().expect("split gives at least one part");
+    let mut place = &mut *merged;
+    for section in sections {
+        let mapping = place.as_mapping_mut().ok_or_else(|| problem(format!("{source}: no such key")))?;
+        place = mapping.entry(section.as_str().into()).or_insert_with(|| Value::Mapping(Mapping::new()));
+    }
+    let mapping = place.as_mapping_mut().ok_or_else(|| problem(format!("{source}: no such key")))?;
+    mapping.insert(last.as_str().into(), value);
+    serde_yaml::from_value::<Config>(merged.clone()).map_err(|error| problem(format!("{source}: {error}")))?;
+    Ok(())
+}
+
+impl Config {
+    /// All that is wrong with it.
+    ///
+    /// # Errors
+    /// One sentence for each problem.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        let mut problems = Vec::new();
+        let mut demand = |holds: bool, text: String| {
+            if !holds {
+                problems.push(text);
+            }
+        };
+        let Self { cluster, node, limits, timeouts, .. } = self;
+        demand(!cluster.name.is_empty() && cluster.name.len() <= 64 && cluster.name.is_ascii(), "cluster.name: 1 to 64 ASCII characters".into());
+        demand(!node.name.is_empty(), "node.name: say which of cluster.members this node is".into());
+        demand((16..=64 << 10).contains(&limits.key_bytes) && limits.key_bytes <= 32_000, "limits.key_bytes: 16 to 32000".into());
+        demand(limits.value_bytes <= 64 << 20, "limits.value_bytes: at most 67108864 (64 MiB)".into());
+        demand(limits.message_bytes >= limits.value_bytes + (64 << 10), "limits.message_bytes: at least 64 KiB more than limits.value_bytes".into());
+        demand(limits.siblings_max >= 1 && limits.batch_items >= 1 && limits.session_inflight >= 1 && limits.inflight >= 1, "limits: siblings_max, batch_items, session_inflight and inflight are at least 1".into());
+        demand(timeouts.request_ms >= 10 && timeouts.replica_ms >= 1 && timeouts.connect_ms >= 1, "timeouts: request_ms is at least 10, the others at least 1".into());
+        demand(timeouts.replica_ms <= timeouts.request_ms, "timeouts.replica_ms: at most timeouts.request_ms".into());
+        demand(self.gossip.interval_ms >= 10, "gossip.interval_ms: at least 10".into());
+        demand(self.handoff.bytes_per_s >= 1024 && self.handoff.window >= 1, "handoff: bytes_per_s is at least 1024, window at least 1".into());
+        demand(self.storage.interval_ms >= 1 && self.storage.readers >= 1, "storage: interval_ms and readers are at least 1".into());
+        for (key, value) in [("client_listen", &node.client_listen), ("peer_listen", &node.peer_listen), ("http_listen", &node.http_listen)] {
+            demand(value.parse::<std::net::SocketAddr>().is_ok(), format!("node.{key}: {value:?} is no address like 127.0.0.1:7400"));
+        }
+        if !cluster.members.is_empty() && !node.name.is_empty() {
+            match self.me() {
+                None => demand(false, format!("cluster.members: there is no member {:?} (node.name); members are {}", node.name, names(&cluster.members))),
+                Some(me) => demand(node.zone.is_empty() || node.zone == me.zone, format!("node.zone is {:?}, and cluster.members puts {:?} in zone {:?}", node.zone, me.name, me.zone)),
+            }
+        }
+        match self.first_ring() {
+            Err(error) => problems.push(format!("cluster: {error}")),
+            Ok(_) => {}
+        }
+        if problems.is_empty() { Ok(()) } else { Err(ConfigError(problems)) }
+    }
+
+    /// The member that this node is.
+    pub fn me(&self) -> Option<&MemberConfig> {
+        self.cluster.members.iter().find(|member| member.name == self.node.name)
+    }
+
+    /// The ring at epoch 1: every node works out the same one.
+    ///
+    /// # Errors
+    /// Members, N or Q that make no ring.
+    pub fn first_ring(&self) -> Result<Ring, dynamo_ring::RingError> {
+        let ClusterConfig { name, members, replication, partitions, .. } = &self.cluster;
+        let partitions = PartitionCount::try_from(*partitions)?;
+        let members = members.iter().map(|member| Member {
+            id: NodeId::initial(name, &member.name),
+            name: member.name.clone(),
+            zone: member.zone.clone(),
+            weight: member.weight,
+        });
+        Ring::bootstrap(*replication, partitions, members.collect())
+    }
+
+    /// As YAML, the secret left out.
+    pub fn to_yaml(&self) -> String {
+        let mut shown = self.clone();
+        shown.cluster.secret = shown.cluster.secret.map(|_| "(hidden)".into());
+        serde_yaml::to_string(&shown).unwrap_or_default()
+    }
+}
+
+fn names(members: &[MemberConfig]) -> String {
+    members.iter().map(|member| member.name.as_str()).collect::<Vec<_>>().join(", ")
+}
+
+/// Reads a small YAML document of the node's own (its identity).
+///
+/// # Errors
+/// What is wrong with it, with line and column.
+pub(crate) fn from_yaml<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, String> {
+    serde_yaml::from_str(text).map_err(|error| error.to_string())
+}
+
+/// Writes a small YAML document.
+pub(crate) fn to_yaml<T: Serialize>(document: &T) -> String {
+    serde_yaml::to_string(document).expect("plain data can be written")
+}

@@ -1,0 +1,224 @@
+//! Coordinating a get (§4.5): ask R, join, answer, and go on to repair what was stale (§5).
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use dynamo_quorum::{Answer, Found, Get, GetEffect, GetEffects, GetSettings, Refusal};
+use dynamo_ring::NodeId;
+use dynamo_storage::{Op, Outcome, Read, RecordKey, StoreError};
+use dynamo_version::{Mode, SiblingSet};
+use dynamo_wire::v1::{
+    ErrorCode, GetRequest, GetResponse, ReplicaRead, ReplicaRequest, ReplicaState, ReplicaWrite, replica_request,
+};
+use smallvec::SmallVec;
+use std::sync::atomic::Ordering;
+
+use super::{
+    Coordinator, Entry, RequestId,
+    answers::{not_enough, refusal_of_store},
+    quorum,
+    table::Ended,
+};
+use crate::{
+    buckets::BucketSettings,
+    cluster::View,
+    completion::{Done, Step},
+    request::{ClientResponse, Refused, ReplyTo},
+};
+
+/// A read in flight.
+pub(super) struct GetEntry {
+    record: RecordKey,
+    bucket: Arc<BucketSettings>,
+    key: Bytes,
+    machine: Get,
+    epoch: u64,
+    began_us: u64,
+    reply: Option<ReplyTo>,
+}
+
+impl Coordinator {
+    pub(super) fn begin_get(self: &Arc<Self>, get: GetRequest, reply: ReplyTo) {
+        let view = self.cluster.view();
+        match self.check_get(&view, get) {
+            Err(refused) => self.refuse(refused, reply),
+            Ok(mut entry) => {
+                entry.reply = Some(reply);
+                let id = self.insert(Entry::Get(entry));
+                self.with_get(id, |entry, effects, now| entry.machine.start(now, effects));
+            }
+        }
+    }
+
+    fn check_get(&self, view: &View, get: GetRequest) -> Result<GetEntry, Refused> {
+        let bucket = self.buckets.get(&get.bucket)?;
+        let (partition, record) = self.address(view, &bucket, &get.key)?;
+        let settings = GetSettings {
+            r: quorum('R', get.r, bucket.r, view.ring.n())?,
+            sloppy: !bucket.strict,
+            mode: bucket.mode,
+            hedge_after_us: self.hedge_us.load(Ordering::Relaxed),
+            replica_timeout_us: self.times.replica_us,
+            deadline_us: self.times.deadline_us,
+        };
+        let now = self.clock.now_us();
+        let candidates = view.candidates(partition);
+        let machine = Get::new(self.cluster.me, &candidates, settings, now).map_err(|error| not_enough(&error))?;
+        let epoch = view.ring.epoch();
+        Ok(GetEntry { record, bucket, key: get.key, machine, epoch, began_us: now, reply: None })
+    }
+
+    /// This node's own answer.
+    pub(crate) fn read_here(self: &Arc<Self>, id: RequestId, result: Result<Outcome, StoreError>) {
+        let me = self.cluster.me;
+        match result {
+            Ok(Outcome::State(state)) => self.answered(id, me, state),
+            Ok(_) => self.on_refusal(id, me, Refusal::Invalid),
+            Err(error) => {
+                self.metrics.engine_errors.increment(1);
+                self.on_refusal(id, me, refusal_of_store(&error));
+            }
+        }
+    }
+
+    /// A replica's answer.
+    pub(super) fn got_state(self: &Arc<Self>, id: RequestId, from: NodeId, ReplicaState { set, digest }: ReplicaState) {
+        self.answered(id, from, (digest != 0).then_some((set, digest)));
+    }
+
+    fn answered(self: &Arc<Self>, id: RequestId, from: NodeId, state: Option<(Bytes, u64)>) {
+        self.with_get(id, |entry, effects, now| {
+            if let Some(peer) = self.cluster.view().peer(from) {
+                peer.answered_in(now - entry.began_us);
+            }
+            match state {
+                Some((set, digest)) if set.is_empty() => entry.machine.on_digest(from, digest, now, effects),
+                state => entry.machine.on_state(from, state, now, effects),
+            }
+        });
+    }
+
+    fn with_get(self: &Arc<Self>, id: RequestId, news: impl FnOnce(&mut GetEntry, &mut GetEffects, u64)) {
+        self.table.step(id, |entry| {
+            let Entry::Get(entry) = entry else { return Ended::No };
+            let mut effects = GetEffects::new();
+            news(entry, &mut effects, self.clock.now_us());
+            self.carry_out_get(id, entry, effects)
+        });
+    }
+
+    /// A replica's refusal. The caller holds the entry.
+    pub(super) fn get_refused(
+        self: &Arc<Self>,
+        id: RequestId,
+        entry: &mut GetEntry,
+        from: NodeId,
+        refusal: Refusal,
+    ) -> Ended {
+        let mut effects = GetEffects::new();
+        entry.machine.on_refusal(from, refusal, self.clock.now_us(), &mut effects);
+        self.carry_out_get(id, entry, effects)
+    }
+
+    /// Time passes. The caller holds the entry.
+    pub(super) fn get_time(self: &Arc<Self>, id: RequestId, entry: &mut GetEntry, now: u64) -> Ended {
+        if entry.machine.next_time().is_some_and(|next| next > now) {
+            return Ended::No;
+        }
+        let mut effects = GetEffects::new();
+        entry.machine.on_time(now, &mut effects);
+        if effects.iter().any(|effect| matches!(effect, GetEffect::Ask { .. })) {
+            self.metrics.hedged.increment(1);
+        }
+        self.carry_out_get(id, entry, effects)
+    }
+
+    fn carry_out_get(self: &Arc<Self>, id: RequestId, entry: &mut GetEntry, mut effects: GetEffects) -> Ended {
+        let mut next = 0;
+        while next < effects.len() {
+            let effect = std::mem::replace(&mut effects[next], GetEffect::Finished);
+            next += 1;
+            match effect {
+                GetEffect::Ask { to, digest } => {
+                    if let Err(refusal) = self.ask(id, entry, to, digest) {
+                        entry.machine.on_refusal(to, refusal, self.clock.now_us(), &mut effects);
+                    }
+                }
+                GetEffect::Answer(answer) => self.answer(entry, answer),
+                GetEffect::Fail(error) => {
+                    if let Some(reply) = entry.reply.take() {
+                        self.refuse(not_enough(&error), reply);
+                    }
+                }
+                GetEffect::Repair { to, state } => self.repair(entry, to, state),
+                GetEffect::Finished => return Ended::Yes,
+            }
+        }
+        Ended::No
+    }
+
+    fn ask(self: &Arc<Self>, id: RequestId, entry: &GetEntry, to: NodeId, digest: bool) -> Result<(), Refusal> {
+        if to == self.cluster.me {
+            let hints = self.hints_to_read(&entry.record);
+            let read = Read::State { key: entry.record.clone(), hints, mode: entry.bucket.mode, digest_only: digest };
+            self.read(read, Done::local(self, id, Step::Read, false));
+            return Ok(());
+        }
+        let read = ReplicaRead { bucket: entry.bucket.name.to_string(), key: entry.key.clone(), digest };
+        let request = Some(replica_request::Request::Read(read));
+        self.send(to, ReplicaRequest { id: id.0, epoch: entry.epoch, request })
+    }
+
+    /// Whose hints a read here has to look at: none where this node is a home, all homes' where it is a fallback.
+    pub fn hints_to_read(&self, record: &RecordKey) -> SmallVec<[NodeId; 2]> {
+        let view = self.cluster.view();
+        if view.ring.is_home(record.partition(), self.cluster.me) {
+            return SmallVec::new();
+        }
+        view.ring.preference_list(record.partition()).iter().copied().collect()
+    }
+
+    fn answer(&self, entry: &mut GetEntry, answer: Answer) {
+        self.metrics.got(self.clock.now_us() - entry.began_us);
+        let Some(reply) = entry.reply.take() else { return };
+        let Some(Found { encoded, .. }) = answer.found else {
+            return reply.give(Ok(ClientResponse::Get(GetResponse::default())));
+        };
+        let set = match SiblingSet::decode(encoded) {
+            Ok(set) => set,
+            Err(error) => {
+                let message = format!("the replicas' state of the key can't be read ({error}): nothing was changed");
+                return self.refuse(Refused::new(ErrorCode::Internal, message), reply);
+            }
+        };
+        let sealed =
+            self.contexts.seal(&entry.bucket.name, &entry.key, set.causality(), set.max_timestamp());
+        let values: Vec<Bytes> = set.values().into_iter().cloned().collect();
+        if values.len() > 1 {
+            self.metrics.siblings_read.increment(1);
+        }
+        reply.give(Ok(ClientResponse::Get(GetResponse { values, context: sealed.into() })));
+    }
+
+    /// Sends a stale home what it misses. Nobody waits for it: a repair that is lost is made by the next read.
+    fn repair(self: &Arc<Self>, entry: &GetEntry, to: NodeId, Found { encoded, digest }: Found) {
+        self.metrics.repairs.increment(1);
+        let mode = entry.bucket.mode;
+        if to == self.cluster.me {
+            let op = Op::Merge { key: entry.record.clone(), set: encoded, digest, mode, hint_for: None, sync: false };
+            return self.submit(op, Done::Repaired);
+        }
+        let write = ReplicaWrite {
+            bucket: entry.bucket.name.to_string(),
+            key: entry.key.clone(),
+            set: encoded,
+            digest,
+            last_write_wins: mode == Mode::LastWriteWins,
+            hint_for: Bytes::new(),
+            sync: false,
+        };
+        let request = Some(replica_request::Request::Write(write));
+        // Number 0 is nobody's: the acknowledgement finds no request and is dropped.
+        let _ = self.send(to, ReplicaRequest { id: 0, epoch: entry.epoch, request });
+    }
+}

@@ -1,0 +1,303 @@
+//! Coordinating a put or delete (§4.5, 4.6): mint here, send the merged state to the others, count acknowledgements.
+//!
+//! The order is what makes it safe: the version gets its dot and reaches this node's operating system first (the
+//! engine's `applied`), then travels to the other replicas while this node's own `fsync` is under way.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use dynamo_quorum::{Put, PutEffect, PutEffects, PutSettings, Refusal};
+use dynamo_ring::NodeId;
+use dynamo_storage::{Applied, Op, RecordKey, StoreError};
+use dynamo_version::{Causality, Mode, Payload, Timestamp};
+use dynamo_wire::v1::{DeleteRequest, ErrorCode, ForwardedPut, PutRequest, ReplicaRequest, ReplicaWrite, replica_request};
+
+use super::{
+    Coordinator, Entry, RequestId,
+    answers::{not_enough, refusal_of_store, refused_by_store},
+    forward, quorum,
+    table::Ended,
+};
+use crate::{
+    buckets::BucketSettings,
+    clock::Clock,
+    cluster::{Candidates, View},
+    completion::{Done, Step},
+    request::{ClientResponse, Refused, ReplyTo},
+};
+
+/// A write as it came from a client or a peer.
+#[derive(Debug)]
+pub struct Write {
+    pub bucket: String,
+    pub key: Bytes,
+    /// None: a delete.
+    pub value: Option<Bytes>,
+    pub context: Bytes,
+    pub w: u32,
+    /// A peer sent it on: it is coordinated here, whoever else might be better placed, so that it can't go in circles.
+    pub forwarded: bool,
+}
+
+impl Write {
+    pub fn from_put(put: PutRequest) -> Self {
+        let PutRequest { bucket, key, value, context, w } = put;
+        Self { bucket, key, value: Some(value), context, w, forwarded: false }
+    }
+
+    pub fn from_delete(delete: DeleteRequest) -> Self {
+        let DeleteRequest { bucket, key, context, w } = delete;
+        Self { bucket, key, value: None, context, w, forwarded: false }
+    }
+
+    pub fn from_peer(put: ForwardedPut) -> Self {
+        let ForwardedPut { bucket, key, value, tombstone, context, w } = put;
+        Self { bucket, key, value: (!tombstone).then_some(value), context, w, forwarded: true }
+    }
+}
+
+/// A write that was found to be well formed.
+struct Checked {
+    bucket: Arc<BucketSettings>,
+    record: RecordKey,
+    seen: Causality,
+    seen_ts: Timestamp,
+    settings: PutSettings,
+    candidates: Candidates,
+}
+
+/// A write in flight.
+pub(super) struct PutEntry {
+    record: RecordKey,
+    bucket: Arc<BucketSettings>,
+    key: Bytes,
+    /// What the writer has seen.
+    seen: Causality,
+    seen_ts: Timestamp,
+    machine: Put,
+    /// The state that replicas get, and its digest; empty until minted.
+    set: Bytes,
+    digest: u64,
+    siblings: u32,
+    /// The sealed context of the answer.
+    context: Bytes,
+    epoch: u64,
+    began_us: u64,
+    reply: Option<ReplyTo>,
+}
+
+impl Coordinator {
+    pub(super) fn begin_write(self: &Arc<Self>, write: Write, reply: ReplyTo) {
+        let view = self.cluster.view();
+        let checked = match self.check_write(&view, &write) {
+            Ok(checked) => checked,
+            Err(refused) => return self.refuse(refused, reply),
+        };
+        if !write.forwarded && !forward::coordinates_here(self.cluster.me, &checked.candidates) {
+            if let Some(home) = forward::next_coordinator(&checked.candidates, &[]) {
+                return self.forward(home, checked.candidates, write, reply);
+            }
+        }
+        let machine = Put::new(self.cluster.me, &checked.candidates, checked.settings, true, self.clock.now_us());
+        match machine {
+            Ok(machine) => self.mint(&view, machine, checked, write, reply),
+            Err(error) => self.refuse(not_enough(&error), reply),
+        }
+    }
+
+    fn check_write(&self, view: &View, write: &Write) -> Result<Checked, Refused> {
+        let bucket = self.buckets.get(&write.bucket)?;
+        let (partition, record) = self.address(view, &bucket, &write.key)?;
+        let w = quorum('W', write.w, bucket.w, view.ring.n())?;
+        if let Some(value) = &write.value {
+            self.check_value(value)?;
+        } else if write.context.is_empty() && bucket.mode == Mode::Siblings {
+            return Err(Refused::new(
+                ErrorCode::BadContext,
+                "a delete in a bucket that keeps siblings needs the context of a get, or it would hide versions that nobody read: nothing was deleted; get the key first",
+            ));
+        }
+        let (seen, seen_ts) = self.open_context(&bucket, &write.key, &write.context)?;
+        let settings = PutSettings {
+            w,
+            sloppy: !bucket.strict,
+            durability: self.durability,
+            replica_timeout_us: self.times.replica_us,
+            deadline_us: self.times.deadline_us,
+        };
+        Ok(Checked { bucket, record, seen, seen_ts, settings, candidates: view.candidates(partition) })
+    }
+
+    /// Has the engine give the version its dot; the rest follows when it is with the operating system.
+    fn mint(self: &Arc<Self>, view: &View, machine: Put, checked: Checked, write: Write, reply: ReplyTo) {
+        let Checked { bucket, record, seen, seen_ts, .. } = checked;
+        let (hint_for, sync, mode) = (machine.local_hint(), machine.local_sync(), bucket.mode);
+        let id = self.insert(Entry::Put(PutEntry {
+            record: record.clone(),
+            bucket,
+            key: write.key,
+            seen: seen.clone(),
+            seen_ts,
+            machine,
+            set: Bytes::new(),
+            digest: 0,
+            siblings: 0,
+            context: Bytes::new(),
+            epoch: view.ring.epoch(),
+            began_us: self.clock.now_us(),
+            reply: Some(reply),
+        }));
+        let payload = write.value.map_or(Payload::Tombstone, Payload::Value);
+        let wall_ms = Clock::wall_ms();
+        let op = Op::Write { key: record, context: seen, context_ts: seen_ts, payload, mode, wall_ms, hint_for, sync };
+        self.submit(op, Done::local(self, id, Step::Mint, self.durable(sync)));
+    }
+
+    /// The version has its dot and is with the operating system: the other replicas may have it.
+    pub(crate) fn minted(self: &Arc<Self>, id: RequestId, applied: &Applied) {
+        self.with_put(id, |entry, effects, now| {
+            entry.set = applied.set.clone();
+            entry.digest = applied.digest;
+            entry.siblings = applied.siblings as u32;
+            let mut seen = std::mem::take(&mut entry.seen);
+            if let Some(dot) = applied.dot {
+                seen.insert(dot);
+            }
+            let sealed = self.contexts.seal(&entry.bucket.name, &entry.key, &seen, entry.seen_ts);
+            entry.context = sealed.into();
+            entry.machine.start(now, effects);
+        });
+    }
+
+    /// This node's own copy is as durable as was asked, or could not be made.
+    pub(crate) fn stored_here(self: &Arc<Self>, id: RequestId, result: Result<bool, StoreError>) {
+        let error = match result {
+            Ok(durable) => return self.put_acked(id, self.cluster.me, durable),
+            Err(error) => error,
+        };
+        self.store_failed(&error);
+        self.table.step(id, |entry| {
+            let Entry::Put(entry) = entry else { return Ended::No };
+            if !entry.set.is_empty() {
+                return self.put_refused(id, entry, self.cluster.me, refusal_of_store(&error));
+            }
+            // Not minted: there is no version to send, and nothing was written anywhere.
+            if let Some(reply) = entry.reply.take() {
+                self.refuse(refused_by_store(&error), reply);
+            }
+            Ended::Yes
+        });
+    }
+
+    /// A replica's answer to a write.
+    pub(super) fn put_acked(self: &Arc<Self>, id: RequestId, from: NodeId, durable: bool) {
+        self.with_put(id, |entry, effects, now| entry.machine.on_ack(from, durable, now, effects));
+    }
+
+    fn with_put(self: &Arc<Self>, id: RequestId, news: impl FnOnce(&mut PutEntry, &mut PutEffects, u64)) {
+        self.table.step(id, |entry| {
+            let Entry::Put(entry) = entry else { return Ended::No };
+            let mut effects = PutEffects::new();
+            news(entry, &mut effects, self.clock.now_us());
+            self.carry_out_put(id, entry, effects)
+        });
+    }
+
+    /// A replica's refusal, or its silence. The caller holds the entry.
+    pub(super) fn put_refused(
+        self: &Arc<Self>,
+        id: RequestId,
+        entry: &mut PutEntry,
+        from: NodeId,
+        refusal: Refusal,
+    ) -> Ended {
+        let mut effects = PutEffects::new();
+        entry.machine.on_refusal(from, refusal, self.clock.now_us(), &mut effects);
+        self.carry_out_put(id, entry, effects)
+    }
+
+    /// Time passes. The caller holds the entry.
+    pub(super) fn put_time(self: &Arc<Self>, id: RequestId, entry: &mut PutEntry, now: u64) -> Ended {
+        if entry.machine.next_time().is_some_and(|next| next > now) {
+            return Ended::No;
+        }
+        let mut effects = PutEffects::new();
+        entry.machine.on_time(now, &mut effects);
+        self.carry_out_put(id, entry, effects)
+    }
+
+    fn carry_out_put(self: &Arc<Self>, id: RequestId, entry: &mut PutEntry, mut effects: PutEffects) -> Ended {
+        let mut next = 0;
+        while next < effects.len() {
+            let effect = effects[next];
+            next += 1;
+            match effect {
+                PutEffect::Send { to, hint_for, sync } => {
+                    if let Err(refusal) = self.send_write(id, entry, to, hint_for, sync) {
+                        entry.machine.on_refusal(to, refusal, self.clock.now_us(), &mut effects);
+                    }
+                }
+                PutEffect::KeepHint { hint_for } => self.keep_hint(hint_for, entry.record.clone()),
+                PutEffect::Acknowledge { .. } => {
+                    self.metrics.put(self.clock.now_us() - entry.began_us);
+                    if let Some(reply) = entry.reply.take() {
+                        let (context, siblings) = (entry.context.clone(), entry.siblings);
+                        reply.give(Ok(ClientResponse::Written { context, siblings }));
+                    }
+                }
+                PutEffect::Fail(error) => {
+                    if let Some(reply) = entry.reply.take() {
+                        self.refuse(not_enough(&error), reply);
+                    }
+                }
+                PutEffect::Finished => return Ended::Yes,
+            }
+        }
+        Ended::No
+    }
+
+    fn send_write(
+        self: &Arc<Self>,
+        id: RequestId,
+        entry: &PutEntry,
+        to: NodeId,
+        hint_for: Option<NodeId>,
+        sync: bool,
+    ) -> Result<(), Refusal> {
+        if hint_for.is_some() {
+            self.metrics.hinted.increment(1);
+        }
+        let (set, digest, mode) = (entry.set.clone(), entry.digest, entry.bucket.mode);
+        if to == self.cluster.me {
+            let op = Op::Merge { key: entry.record.clone(), set, digest, mode, hint_for, sync };
+            self.submit(op, Done::local(self, id, Step::Write, self.durable(sync)));
+            return Ok(());
+        }
+        let write = ReplicaWrite {
+            bucket: entry.bucket.name.to_string(),
+            key: entry.key.clone(),
+            set,
+            digest,
+            last_write_wins: mode == Mode::LastWriteWins,
+            hint_for: hint_for.map_or_else(Bytes::new, |home| Bytes::copy_from_slice(&home.0.to_be_bytes())),
+            sync,
+        };
+        let request = Some(replica_request::Request::Write(write));
+        self.send(to, ReplicaRequest { id: id.0, epoch: entry.epoch, request })
+    }
+
+    /// Notes what `home` misses: the hint points at this node's own record (§4.6).
+    pub(super) fn keep_hint(self: &Arc<Self>, home: NodeId, key: RecordKey) {
+        self.submit(Op::KeepHint { target: home, key }, Done::KeptHint { coordinator: self.clone(), home });
+    }
+
+    /// The engine has kept it, or could not: then the home misses the write until it is read.
+    pub(crate) fn hint_kept(&self, home: NodeId, kept: bool) {
+        if kept {
+            self.metrics.hints_kept.increment(1);
+            self.handoff.hint_stored(home);
+        } else {
+            self.metrics.hints_lost.increment(1);
+        }
+    }
+}

@@ -1,0 +1,288 @@
+//! Hinted handoff (§4.6): drives one `transfer::Delivery` for each node that hints are held for.
+//!
+//! One task owns all deliveries. The engine, the background links and gossip report to it; it reads hints, sends them
+//! over the target's background link, and drops each after the target has confirmed it.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    sync::Arc,
+    time::Duration,
+};
+
+use bytes::Bytes;
+use dynamo_quorum::Refusal as Refused;
+use dynamo_ring::NodeId;
+use dynamo_storage::{Op, Outcome, Read, RecordKey, StoreError};
+use dynamo_transfer::{Delivery, DeliverySettings, Effect, Effects, HintMeta, Refusal};
+use dynamo_version::Mode;
+use dynamo_wire::v1::{ReplicaReply, ReplicaRequest, ReplicaWrite, replica_reply::Reply, replica_request};
+use parking_lot::Mutex;
+use tokio::sync::{Notify, mpsc, watch};
+
+use crate::{
+    completion::{Done, HandoffAsk},
+    coordinator::Coordinator,
+    link::Class,
+};
+
+/// Longest sleep between looks at the deliveries' timers.
+const TICK: Duration = Duration::from_millis(200);
+
+/// News for the task.
+pub enum HandoffNews {
+    /// The engine has done what was asked.
+    Engine {
+        /// For whom the hints are.
+        target: NodeId,
+        /// What was asked.
+        what: HandoffAsk,
+        /// What came of it.
+        result: Result<Outcome, StoreError>,
+    },
+    /// The target has answered.
+    Reply(ReplicaReply),
+    /// The target can be reached, or no longer.
+    Reachable(NodeId, bool),
+}
+
+/// Where news for the task goes. The queue holds at most what the task itself asked for (a page and a window for each
+/// target) and a few changes of state, so it needs no bound of its own; stored hints only mark their target.
+#[derive(Clone)]
+pub struct HandoffEvents {
+    news: mpsc::UnboundedSender<HandoffNews>,
+    stored: Arc<(Mutex<BTreeSet<NodeId>>, Notify)>,
+}
+
+/// The other end.
+pub struct HandoffInbox {
+    news: mpsc::UnboundedReceiver<HandoffNews>,
+    stored: Arc<(Mutex<BTreeSet<NodeId>>, Notify)>,
+}
+
+/// Both ends of the task's queue.
+pub fn channel() -> (HandoffEvents, HandoffInbox) {
+    let (sender, receiver) = mpsc::unbounded_channel();
+    let stored = Arc::new((Mutex::new(BTreeSet::new()), Notify::new()));
+    (HandoffEvents { news: sender, stored: stored.clone() }, HandoffInbox { news: receiver, stored })
+}
+
+impl HandoffEvents {
+    /// A hint for `target` was stored.
+    pub fn hint_stored(&self, target: NodeId) {
+        if self.stored.0.lock().insert(target) {
+            self.stored.1.notify_one();
+        }
+    }
+
+    /// Something happened. After the task's end it is dropped.
+    pub fn send(&self, news: HandoffNews) {
+        let _ = self.news.send(news);
+    }
+}
+
+/// The task.
+pub struct Handoff {
+    coordinator: Arc<Coordinator>,
+    inbox: HandoffInbox,
+    settings: DeliverySettings,
+    deliveries: BTreeMap<NodeId, Delivery>,
+    reachable: BTreeSet<NodeId>,
+    sent: HashMap<u64, (NodeId, Bytes, u64)>,
+    next_id: u64,
+}
+
+impl Handoff {
+    /// Begins with the hints that the store holds.
+    pub fn new(coordinator: Arc<Coordinator>, inbox: HandoffInbox, settings: DeliverySettings) -> Self {
+        let now = coordinator.clock.now_us();
+        let held = coordinator.store.counters().hints_by_target();
+        let deliveries = held.keys().map(|target| (*target, Delivery::new(*target, settings, now))).collect();
+        let (reachable, sent) = (BTreeSet::new(), HashMap::new());
+        Self { coordinator, inbox, settings, deliveries, reachable, sent, next_id: 1 }
+    }
+
+    /// Delivers until `stop` turns true.
+    pub async fn run(mut self, mut stop: watch::Receiver<bool>) {
+        loop {
+            tokio::select! {
+                biased;
+                _ = stop.wait_for(|stop| *stop) => return,
+                Some(news) = self.inbox.news.recv() => self.take(news),
+                () = self.inbox.stored.1.notified() => self.take_stored(),
+                () = tokio::time::sleep(TICK) => {}
+            }
+            self.on_time();
+        }
+    }
+
+    fn take_stored(&mut self) {
+        let targets = std::mem::take(&mut *self.inbox.stored.0.lock());
+        for target in targets {
+            let new = !self.deliveries.contains_key(&target);
+            let up = self.reachable.contains(&target);
+            self.drive(target, |delivery, now, _, effects| {
+                delivery.on_hint_stored(now, effects);
+                if new && up {
+                    delivery.on_target_up(now, effects);
+                }
+            });
+        }
+    }
+
+    fn on_time(&mut self) {
+        let now = self.coordinator.clock.now_us();
+        let due = |delivery: &Delivery| delivery.next_time().is_some_and(|next| next <= now);
+        let targets: Vec<_> = self.deliveries.iter().filter(|(_, delivery)| due(delivery)).map(|(id, _)| *id).collect();
+        for target in targets {
+            self.drive(target, |delivery, now, random, effects| delivery.on_time(now, random, effects));
+        }
+    }
+
+    fn take(&mut self, news: HandoffNews) {
+        match news {
+            HandoffNews::Reachable(target, true) => {
+                self.reachable.insert(target);
+                if self.deliveries.contains_key(&target) {
+                    self.drive(target, |delivery, now, _, effects| delivery.on_target_up(now, effects));
+                }
+            }
+            HandoffNews::Reachable(target, false) => {
+                self.reachable.remove(&target);
+                self.sent.retain(|_, (to, ..)| *to != target);
+                if let Some(delivery) = self.deliveries.get_mut(&target) {
+                    delivery.on_target_down();
+                }
+            }
+            HandoffNews::Reply(reply) => self.replied(reply),
+            HandoffNews::Engine { target, what, result } => self.engine_done(target, what, result),
+        }
+    }
+
+    fn replied(&mut self, reply: ReplicaReply) {
+        let Some((target, key, digest)) = self.sent.remove(&reply.id) else { return };
+        let refusal = match reply.reply {
+            Some(Reply::Ack(_)) => {
+                return self.drive(target, |delivery, now, _, effects| delivery.on_confirmed(&key, digest, now, effects));
+            }
+            Some(Reply::Refusal(refusal)) => refusal_of(crate::coordinator::refusal_of_wire(&refusal)),
+            _ => Refusal::Invalid,
+        };
+        self.drive(target, |delivery, now, random, effects| delivery.on_refused(&key, refusal, now, random, effects));
+    }
+
+    fn engine_done(&mut self, target: NodeId, what: HandoffAsk, result: Result<Outcome, StoreError>) {
+        match (what, result) {
+            (HandoffAsk::Page, Ok(Outcome::Hints { entries, end })) => {
+                let page = entries
+                    .into_iter()
+                    .map(|hint| HintMeta { key: hint.key.as_bytes().clone(), digest: hint.digest, bytes: hint.bytes })
+                    .collect();
+                self.drive(target, |delivery, now, _, effects| delivery.on_page(page, end, now, effects));
+            }
+            (HandoffAsk::Page, _) => {
+                self.drive(target, |delivery, now, random, effects| delivery.on_page_failed(now, random, effects));
+            }
+            (HandoffAsk::Hint(key), Ok(Outcome::State(Some((set, digest))))) => self.send(target, &key, set, digest),
+            (HandoffAsk::Hint(key), Ok(_)) => {
+                self.drive(target, |delivery, now, _, effects| delivery.on_dropped(key.as_bytes(), true, now, effects));
+            }
+            (HandoffAsk::Hint(key), Err(error)) => {
+                let refusal = match error {
+                    StoreError::Overloaded | StoreError::Closed => Refusal::Overloaded,
+                    _ => Refusal::Corrupt,
+                };
+                tracing::warn!(%target, %error, "a hint can't be read");
+                self.refuse(target, key.as_bytes(), refusal);
+            }
+            (HandoffAsk::Drop(key), result) => {
+                let dropped = matches!(result, Ok(Outcome::HintDropped(true)));
+                if dropped {
+                    self.coordinator.metrics.hints_delivered.increment(1);
+                }
+                self.drive(target, |delivery, now, _, effects| delivery.on_dropped(key.as_bytes(), dropped, now, effects));
+            }
+        }
+    }
+
+    fn refuse(&mut self, target: NodeId, key: &[u8], refusal: Refusal) {
+        self.drive(target, |delivery, now, random, effects| delivery.on_refused(key, refusal, now, random, effects));
+    }
+
+    fn send(&mut self, target: NodeId, record: &RecordKey, set: Bytes, digest: u64) {
+        let parts = record.parts();
+        let bucket = String::from_utf8_lossy(&parts.bucket).into_owned();
+        let last_write_wins =
+            self.coordinator.buckets.get(&bucket).is_ok_and(|bucket| bucket.mode == Mode::LastWriteWins);
+        // Dropped here once it is confirmed, so the target's copy has to be as durable as this one (§6.1).
+        let write = ReplicaWrite { bucket, key: parts.key, set, digest, last_write_wins, hint_for: Bytes::new(), sync: true };
+        let id = self.next_id;
+        self.next_id += 1;
+        let view = self.coordinator.cluster.view();
+        let request = ReplicaRequest {
+            id,
+            epoch: view.ring.epoch(),
+            request: Some(replica_request::Request::Write(write)),
+        };
+        let links = view.peer(target).and_then(|peer| peer.links.as_ref());
+        match links.map(|links| links.of(Class::Background).send(request)) {
+            Some(Ok(())) => {
+                self.sent.insert(id, (target, record.as_bytes().clone(), digest));
+            }
+            _ => self.refuse(target, record.as_bytes(), Refusal::Unreachable),
+        }
+    }
+
+    fn drive(&mut self, target: NodeId, step: impl FnOnce(&mut Delivery, u64, u64, &mut Effects)) {
+        let now = self.coordinator.clock.now_us();
+        let settings = self.settings;
+        let delivery = self.deliveries.entry(target).or_insert_with(|| Delivery::new(target, settings, now));
+        let mut effects = Effects::new();
+        step(delivery, now, rand::random(), &mut effects);
+        for effect in effects {
+            self.carry_out(target, effect);
+        }
+    }
+
+    fn carry_out(&self, target: NodeId, effect: Effect) {
+        let decode = |key: &[u8]| RecordKey::decode(key).expect("it came from the store");
+        match effect {
+            Effect::ReadPage { after, limit } => {
+                let after = after.map(|key| decode(&key));
+                self.read(Read::HintPage { target, after, limit }, target, HandoffAsk::Page);
+            }
+            Effect::Send { key, .. } => {
+                let key = decode(&key);
+                self.read(Read::Hint { target, key: key.clone() }, target, HandoffAsk::Hint(key));
+            }
+            Effect::Drop { key, digest } => {
+                let key = decode(&key);
+                let done = self.done(target, HandoffAsk::Drop(key.clone()));
+                if let Err((done, busy)) = self.coordinator.store.submit(Op::DropHint { target, key, digest }, done) {
+                    done.not_taken(busy);
+                }
+            }
+            Effect::Idle => {}
+        }
+    }
+
+    fn read(&self, read: Read, target: NodeId, what: HandoffAsk) {
+        if let Err((done, busy)) = self.coordinator.store.read(read, self.done(target, what)) {
+            done.not_taken(busy);
+        }
+    }
+
+    fn done(&self, target: NodeId, what: HandoffAsk) -> Done {
+        Done::Handoff { events: self.coordinator.handoff.clone(), target, what }
+    }
+}
+
+fn refusal_of(refusal: Refused) -> Refusal {
+    match refusal {
+        Refused::Unreachable | Refused::Stopping => Refusal::Unreachable,
+        Refused::DiskFull => Refusal::DiskFull,
+        Refused::Overloaded | Refused::HintsFull => Refusal::Overloaded,
+        Refused::Sealed => Refusal::Sealed,
+        // The target's own copy is damaged; it may be mended by then.
+        Refused::Corrupt | Refused::Invalid => Refusal::Invalid,
+    }
+}

@@ -1,0 +1,197 @@
+//! Who this node is: kept in its data directory, so that a restart is the same node and an empty disk is not.
+//!
+//! The identity is written once, durably, before the first data; each start counts a generation up, durably, so that what
+//! the node says by gossip is newer than all it said before.
+
+use std::{
+    fs::{self, File},
+    io::{self, Write},
+    path::{Path, PathBuf},
+};
+
+use dynamo_ring::NodeId;
+use serde::{Deserialize, Serialize};
+
+use crate::config;
+
+const FILE: &str = "identity.yaml";
+const FORMAT: u32 = 1;
+
+/// A node's identity.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Identity {
+    /// Of this file.
+    pub format: u32,
+    /// The cluster.
+    pub cluster: String,
+    /// The node's name.
+    pub name: String,
+    /// Its id, a UUID.
+    pub id: String,
+    /// Which life of its disk: milliseconds since the Unix epoch when it began.
+    pub incarnation: u64,
+    /// How often it was started.
+    pub generation: u64,
+}
+
+/// Why a data directory can't be used. Nothing in it was changed.
+#[derive(Debug, thiserror::Error)]
+pub enum IdentityError {
+    /// Another node's.
+    #[error("{dir} holds the data of node {found:?} of cluster {cluster:?}, and this is node {name:?} of {ours:?}: nothing was changed; give this node its own node.data_dir")]
+    Another {
+        /// The directory.
+        dir: String,
+        /// Whose it is.
+        found: String,
+        /// Of which cluster.
+        cluster: String,
+        /// Who asked.
+        name: String,
+        /// Of which cluster.
+        ours: String,
+    },
+    /// A newer version's.
+    #[error("{dir} was written by a newer version (identity format {found}, this one reads up to {FORMAT}): nothing was changed; run the newer version")]
+    Newer {
+        /// The directory.
+        dir: String,
+        /// The format found.
+        found: u32,
+    },
+    /// Unreadable.
+    #[error("{path} is damaged ({what}): nothing was changed; restore it from a copy, or move the directory away and let the node be rebuilt from its replicas")]
+    Damaged {
+        /// The file.
+        path: String,
+        /// What is wrong.
+        what: String,
+    },
+    /// Data without an identity.
+    #[error("{dir} holds files but no {FILE}: nothing was changed; it may be another program's directory, or the identity was lost: move the directory away and let the node be rebuilt from its replicas")]
+    Missing {
+        /// The directory.
+        dir: String,
+    },
+    /// The system refused.
+    #[error("{dir} can't be used: {error}")]
+    Io {
+        /// The directory.
+        dir: String,
+        /// What the system said.
+        error: io::Error,
+    },
+}
+
+/// Reads the identity in `dir`, or makes one, and counts this start.
+///
+/// # Errors
+/// A directory that is not this node's, or can't be used. Nothing was changed.
+pub fn open(dir: &Path, cluster: &str, name: &str, id: NodeId, now_ms: u64) -> Result<Identity, IdentityError> {
+    let failed = |error| IdentityError::Io { dir: dir.display().to_string(), error };
+    fs::create_dir_all(dir).map_err(failed)?;
+    let path = dir.join(FILE);
+    let mut identity = match fs::read_to_string(&path) {
+        Ok(text) => parse(&path, dir, &text)?,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            if holds_data(dir).map_err(failed)? {
+                return Err(IdentityError::Missing { dir: dir.display().to_string() });
+            }
+            let (cluster, name) = (cluster.to_owned(), name.to_owned());
+            Identity { format: FORMAT, cluster, name, id: id.to_string(), incarnation: now_ms, generation: 0 }
+        }
+        Err(error) => return Err(failed(error)),
+    };
+    if identity.cluster != cluster || identity.name != name || identity.id != id.to_string() {
+        return Err(IdentityError::Another {
+            dir: dir.display().to_string(),
+            found: identity.name,
+            cluster: identity.cluster,
+            name: name.to_owned(),
+            ours: cluster.to_owned(),
+        });
+    }
+    identity.generation += 1;
+    write(&path, &identity).map_err(failed)?;
+    Ok(identity)
+}
+
+fn parse(path: &Path, dir: &Path, text: &str) -> Result<Identity, IdentityError> {
+    #[derive(Deserialize)]
+    struct Format {
+        format: u32,
+    }
+    let damaged = |what| IdentityError::Damaged { path: path.display().to_string(), what };
+    let Format { format } = config::from_yaml(text).map_err(damaged)?;
+    if format > FORMAT {
+        return Err(IdentityError::Newer { dir: dir.display().to_string(), found: format });
+    }
+    config::from_yaml(text).map_err(damaged)
+}
+
+/// Anything but leftovers of an identity that was never finished, and what a fresh volume has.
+fn holds_data(dir: &Path) -> io::Result<bool> {
+    for entry in fs::read_dir(dir)? {
+        let name = entry?.file_name();
+        if name != "lost+found" && name != temporary(Path::new(FILE)).as_os_str() {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+fn temporary(path: &Path) -> PathBuf {
+    path.with_extension("yaml.new")
+}
+
+/// Replaces the file: a crash leaves the old one or the new one.
+fn write(path: &Path, identity: &Identity) -> io::Result<()> {
+    let new = temporary(path);
+    let mut file = File::create(&new)?;
+    file.write_all(config::to_yaml(identity).as_bytes())?;
+    file.sync_all()?;
+    fs::rename(&new, path)?;
+    File::open(path.parent().expect("a file in a directory"))?.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn open_as(dir: &Path, name: &str) -> Result<Identity, IdentityError> {
+        open(dir, "c", name, NodeId::initial("c", name), 7)
+    }
+
+    #[test]
+    fn a_restart_is_the_same_node_and_counts_up() {
+        let dir = tempfile::tempdir().unwrap();
+        let first = open_as(dir.path(), "a").unwrap();
+        let second = open(dir.path(), "c", "a", NodeId::initial("c", "a"), 99).unwrap();
+        assert_eq!((second.incarnation, second.generation), (first.incarnation, first.generation + 1));
+    }
+
+    #[test]
+    fn another_nodes_directory_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        open_as(dir.path(), "a").unwrap();
+        let error = open_as(dir.path(), "b").unwrap_err();
+        assert!(matches!(error, IdentityError::Another { .. }), "{error}");
+    }
+
+    #[test]
+    fn a_newer_format_and_damage_are_told_apart() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join(FILE), "format: 9\nnew_key: 1\n").unwrap();
+        assert!(matches!(open_as(dir.path(), "a").unwrap_err(), IdentityError::Newer { found: 9, .. }));
+        fs::write(dir.path().join(FILE), "format: 1\nclus").unwrap();
+        assert!(matches!(open_as(dir.path(), "a").unwrap_err(), IdentityError::Damaged { .. }));
+    }
+
+    #[test]
+    fn data_without_an_identity_is_never_taken_over() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("something"), "x").unwrap();
+        assert!(matches!(open_as(dir.path(), "a").unwrap_err(), IdentityError::Missing { .. }));
+    }
+}

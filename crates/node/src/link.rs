@@ -1,0 +1,241 @@
+//! The outgoing half of a peer connection: one long-lived stream per peer and class of traffic.
+//!
+//! A link takes requests without waiting ([`Link::send`]) and hands each reply to [`LinkEvents`], on the task that
+//! reads the stream: there is no task and no future per replica call. When the stream breaks, [`LinkEvents::down`]
+//! says so once, and whoever waits for replies of that peer counts them as refused.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use arc_swap::{ArcSwap, ArcSwapOption};
+use dynamo_ring::NodeId;
+use dynamo_wire::{
+    CLUSTER_METADATA, NODE_METADATA, PEER_PROTOCOL, PROTOCOL_METADATA,
+    v1::{ReplicaReply, ReplicaRequest, ReplicaRequests, replica_client::ReplicaClient, replica_request},
+};
+use tokio::sync::{mpsc, watch};
+use tonic::{Code, Request, Status, transport::Endpoint};
+
+use crate::{batch::Frames, clock::Clock};
+
+/// Requests that wait for a slow peer. When full, [`Link::send`] refuses and the request counts as refused by the
+/// peer: a node that can't keep up is not given more.
+const QUEUE: usize = 16 * 1024;
+/// Bytes that may be under way in one stream before the receiver has taken them.
+const STREAM_WINDOW: u32 = 8 << 20;
+/// Bytes that may be under way in one connection.
+const CONNECTION_WINDOW: u32 = 16 << 20;
+/// Largest frame taken from a peer: a sibling set at its limit, with room.
+pub const PEER_MESSAGE_BYTES: usize = 256 << 20;
+const RECONNECT_MIN: Duration = Duration::from_millis(50);
+const RECONNECT_MAX: Duration = Duration::from_secs(1);
+
+/// What a link is used for. Hints must not stand in front of requests that a client waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Class {
+    /// Requests that a client waits for, and their repairs.
+    Foreground,
+    /// Hinted handoff.
+    Background,
+}
+
+/// Why a connection could not be had or was lost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lost {
+    /// Nothing listens there, or the peer closed: it is not running.
+    Refused,
+    /// No answer in time.
+    Timeout,
+}
+
+/// Who hears of a link's replies. Called on the link's task: must not block.
+pub trait LinkEvents: Send + Sync + 'static {
+    /// The stream to the peer is open.
+    fn up(&self, peer: NodeId, class: Class);
+    /// A reply to a request sent over this link.
+    fn reply(&self, peer: NodeId, class: Class, reply: ReplicaReply);
+    /// The stream is closed, or could not be opened: no reply to what was sent before will come.
+    fn down(&self, peer: NodeId, class: Class, lost: Lost);
+}
+
+/// The request was not sent: the link is down or its queue is full.
+#[derive(Debug)]
+pub struct Unsent;
+
+/// Handle of a link; its task runs until the node stops.
+pub struct Link {
+    /// Who is at the other end.
+    pub peer: NodeId,
+    class: Class,
+    address: ArcSwap<String>,
+    sender: ArcSwapOption<mpsc::Sender<ReplicaRequest>>,
+    clock: Clock,
+    /// When the oldest request without any reply since was sent; 0: nothing is awaited.
+    waiting_since_us: AtomicU64,
+    /// When the peer last sent anything over this link.
+    heard_us: AtomicU64,
+}
+
+impl Link {
+    /// A link to `peer` at `address`, not yet running.
+    pub fn new(peer: NodeId, class: Class, address: String, clock: Clock) -> Self {
+        Self {
+            peer,
+            class,
+            address: ArcSwap::from_pointee(address),
+            sender: ArcSwapOption::empty(),
+            clock,
+            waiting_since_us: AtomicU64::new(0),
+            heard_us: AtomicU64::new(0),
+        }
+    }
+
+    /// Queues a request. Never waits.
+    pub fn send(&self, request: ReplicaRequest) -> Result<(), Unsent> {
+        let sender = self.sender.load();
+        let Some(sender) = sender.as_ref() else { return Err(Unsent) };
+        sender.try_send(request).map_err(|_| Unsent)?;
+        if self.waiting_since_us.load(Ordering::Relaxed) == 0 {
+            self.waiting_since_us.store(self.clock.now_us().max(1), Ordering::Relaxed);
+        }
+        Ok(())
+    }
+
+    /// For how many microseconds requests have been out without a single reply; 0 when none is.
+    pub fn silent_us(&self, now_us: u64) -> u64 {
+        match self.waiting_since_us.load(Ordering::Relaxed) {
+            0 => 0,
+            since => now_us.saturating_sub(since),
+        }
+    }
+
+    /// When the peer last replied over this link; 0: never.
+    pub fn heard_us(&self) -> u64 {
+        self.heard_us.load(Ordering::Relaxed)
+    }
+
+    /// Where to connect from now on.
+    pub fn set_address(&self, address: &str) {
+        if self.address.load().as_str() != address {
+            self.address.store(Arc::new(address.to_owned()));
+        }
+    }
+
+    /// Connects, reads replies, and reconnects, until `stop` turns true.
+    pub async fn run(
+        self: Arc<Self>,
+        identity: StreamIdentity,
+        events: Arc<dyn LinkEvents>,
+        mut stop: watch::Receiver<bool>,
+    ) {
+        let mut pause = RECONNECT_MIN;
+        while !*stop.borrow() {
+            let outcome = tokio::select! {
+                outcome = self.session(&identity, &*events) => outcome,
+                _ = stop.wait_for(|stop| *stop) => Ok(()),
+            };
+            self.sender.store(None);
+            self.waiting_since_us.store(0, Ordering::Relaxed);
+            pause = match outcome {
+                Ok(()) => RECONNECT_MIN,
+                Err(status) => {
+                    tracing::debug!(peer = %self.peer, class = ?self.class, %status, "no stream to the peer");
+                    events.down(self.peer, self.class, lost(&status));
+                    if self.heard_recently() { RECONNECT_MIN } else { (pause * 2).min(RECONNECT_MAX) }
+                }
+            };
+            tokio::select! {
+                () = tokio::time::sleep(pause) => {}
+                _ = stop.wait_for(|stop| *stop) => {}
+            }
+        }
+    }
+
+    fn heard_recently(&self) -> bool {
+        self.clock.now_us().saturating_sub(self.heard_us()) < RECONNECT_MAX.as_micros() as u64
+    }
+
+    async fn session(&self, identity: &StreamIdentity, events: &dyn LinkEvents) -> Result<(), Status> {
+        let channel = endpoint(&self.address.load(), identity.connect_timeout)?
+            .connect()
+            .await
+            .map_err(|error| Status::unavailable(format!("{error:?}")))?;
+        let (sender, queue) = mpsc::channel(QUEUE);
+        let mut request = Request::new(Frames::new(queue, request_bytes, |requests| ReplicaRequests { requests }));
+        identity.write(request.metadata_mut())?;
+        let mut client = ReplicaClient::new(channel)
+            .max_decoding_message_size(PEER_MESSAGE_BYTES)
+            .max_encoding_message_size(PEER_MESSAGE_BYTES);
+        let mut replies = tokio::time::timeout(identity.connect_timeout, client.exchange(request))
+            .await
+            .map_err(|_| Status::deadline_exceeded("the peer did not open the stream in time"))??
+            .into_inner();
+        self.sender.store(Some(Arc::new(sender)));
+        events.up(self.peer, self.class);
+        while let Some(frame) = replies.message().await? {
+            self.heard_us.store(self.clock.now_us(), Ordering::Relaxed);
+            self.waiting_since_us.store(0, Ordering::Relaxed);
+            for reply in frame.replies {
+                events.reply(self.peer, self.class, reply);
+            }
+        }
+        Err(Status::unavailable("the peer closed the stream"))
+    }
+}
+
+/// What a stream's first headers say of the sender.
+#[derive(Debug, Clone)]
+pub struct StreamIdentity {
+    /// Name of the cluster; a stream from another is refused.
+    pub cluster: String,
+    /// The sender.
+    pub node: NodeId,
+    /// How long connecting may take.
+    pub connect_timeout: Duration,
+}
+
+impl StreamIdentity {
+    fn write(&self, metadata: &mut tonic::metadata::MetadataMap) -> Result<(), Status> {
+        let invalid = |_| Status::invalid_argument("the cluster's name is no header value");
+        metadata.insert(CLUSTER_METADATA, self.cluster.parse().map_err(invalid)?);
+        metadata.insert(NODE_METADATA, self.node.to_string().parse().map_err(invalid)?);
+        metadata.insert(PROTOCOL_METADATA, PEER_PROTOCOL.into());
+        Ok(())
+    }
+}
+
+/// An endpoint of a peer with the settings that all peer connections share.
+pub fn endpoint(address: &str, connect_timeout: Duration) -> Result<Endpoint, Status> {
+    Ok(Endpoint::from_shared(format!("http://{address}"))
+        .map_err(|error| Status::invalid_argument(format!("{address:?} is no address of a peer: {error}")))?
+        .connect_timeout(connect_timeout)
+        .tcp_nodelay(true)
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .http2_keep_alive_interval(Duration::from_secs(5))
+        .keep_alive_timeout(Duration::from_secs(5))
+        .keep_alive_while_idle(true))
+}
+
+/// A peer that is gone refuses or resets; one that hangs lets time pass.
+pub fn lost(status: &Status) -> Lost {
+    let text = status.message();
+    let hung = matches!(status.code(), Code::DeadlineExceeded | Code::Cancelled)
+        || text.contains("TimedOut")
+        || text.contains("Elapsed")
+        || text.contains("keep-alive");
+    if hung { Lost::Timeout } else { Lost::Refused }
+}
+
+fn request_bytes(request: &ReplicaRequest) -> usize {
+    64 + match &request.request {
+        Some(replica_request::Request::Write(write)) => write.set.len(),
+        Some(replica_request::Request::Put(put)) => put.value.len(),
+        _ => 0,
+    }
+}

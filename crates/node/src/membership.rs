@@ -1,0 +1,322 @@
+//! Drives the gossip machine (§4.8): rounds, messages, what the links see, and what follows from it for requests.
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use dynamo_gossip::{Bucket, BucketMode, Creation, Disk, Effect, Effects, Failure, Gossip, Message, PeerState, Phase, Target};
+use dynamo_quorum::NodeState;
+use dynamo_ring::NodeId;
+use dynamo_storage::{DiskState, Op};
+use dynamo_version::Mode;
+use dynamo_wire::v1::{GossipBuckets, GossipEnvelope, gossip_client::GossipClient, gossip_message};
+use parking_lot::Mutex;
+use prost::Message as _;
+use tokio::sync::{Semaphore, oneshot, watch};
+use tonic::{Status, transport::Channel};
+
+use crate::{
+    buckets::BucketSettings,
+    completion::Done,
+    coordinator::Coordinator,
+    gossip_wire,
+    handoff::HandoffNews,
+    link::{self, Lost},
+};
+
+/// How often what the links see is looked at.
+const LOOK: Duration = Duration::from_millis(100);
+/// Gossip messages under way at once; more are dropped, the next round brings them.
+const TELLS: usize = 128;
+const BUCKETS_KEY: &[u8] = b"buckets";
+
+/// The node's membership.
+pub struct Membership {
+    machine: Mutex<Gossip>,
+    coordinator: Arc<Coordinator>,
+    my_address: String,
+    connect_timeout: Duration,
+    channels: Mutex<HashMap<String, Channel>>,
+    tells: Arc<Semaphore>,
+}
+
+impl Membership {
+    /// Around a machine that knows the configured members.
+    pub fn new(machine: Gossip, coordinator: Arc<Coordinator>, my_address: String, connect_timeout: Duration) -> Arc<Self> {
+        let membership = Self {
+            machine: Mutex::new(machine),
+            coordinator,
+            my_address,
+            connect_timeout,
+            channels: Mutex::default(),
+            tells: Arc::new(Semaphore::new(TELLS)),
+        };
+        membership.publish_buckets();
+        Arc::new(membership)
+    }
+
+    /// Runs rounds until `stop` turns true.
+    pub async fn run(self: Arc<Self>, interval: Duration, mut stop: watch::Receiver<bool>) {
+        let mut look = tokio::time::interval(LOOK);
+        look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut next_round = tokio::time::Instant::now();
+        loop {
+            tokio::select! {
+                _ = stop.wait_for(|stop| *stop) => return,
+                _ = look.tick() => {}
+            }
+            self.look_at_links();
+            if tokio::time::Instant::now() >= next_round {
+                next_round = tokio::time::Instant::now() + interval;
+                self.update_self(|_| {});
+                self.coordinator.adapt_hedging();
+                self.step(|machine, now, effects| machine.on_tick(now, rand::random(), effects));
+            }
+        }
+    }
+
+    /// A message from a peer.
+    pub fn on_message(self: &Arc<Self>, from: NodeId, message: Message) {
+        self.step(|machine, now, effects| machine.on_message(from, message, now, effects));
+    }
+
+    /// A peer answered.
+    pub fn heard_from(self: &Arc<Self>, id: NodeId) {
+        self.step(|machine, now, effects| machine.heard_from(id, now, effects));
+    }
+
+    /// A peer could not be reached.
+    pub fn failed(self: &Arc<Self>, id: NodeId, lost: Lost) {
+        let failure = match lost {
+            Lost::Refused => Failure::Refused,
+            Lost::Timeout => Failure::Timeout,
+        };
+        self.step(|machine, now, effects| machine.failed(id, failure, now, effects));
+    }
+
+    /// Changes the phase and tells everybody at once.
+    pub async fn announce(self: &Arc<Self>, phase: Phase) {
+        self.update_self(|info| info.phase = phase);
+        self.spread().await;
+    }
+
+    /// Creates a bucket, here and at every node that answers; the others hear of it when they are back.
+    pub async fn create_bucket(self: &Arc<Self>, settings: &BucketSettings, created_ms: u64) -> Creation {
+        let bucket = Bucket {
+            name: settings.name.to_string(),
+            mode: match settings.mode {
+                Mode::Siblings => BucketMode::Siblings,
+                Mode::LastWriteWins => BucketMode::LastWriteWins,
+            },
+            r: settings.r,
+            w: settings.w,
+            strict: settings.strict,
+            created: (created_ms, self.coordinator.cluster.me),
+        };
+        let mut effects = Effects::new();
+        let creation = self.machine.lock().create_bucket(bucket, &mut effects);
+        self.carry_out(effects);
+        if creation == Creation::Created {
+            self.persist_buckets().await;
+            self.spread().await;
+        }
+        creation
+    }
+
+    /// Reads the machine.
+    pub fn with<T>(&self, read: impl FnOnce(&Gossip) -> T) -> T {
+        read(&self.machine.lock())
+    }
+
+    fn step(self: &Arc<Self>, step: impl FnOnce(&mut Gossip, u64, &mut Effects)) {
+        let mut effects = Effects::new();
+        step(&mut self.machine.lock(), self.coordinator.clock.now_us(), &mut effects);
+        self.carry_out(effects);
+    }
+
+    fn carry_out(self: &Arc<Self>, effects: Effects) {
+        let mut changed = false;
+        for effect in effects {
+            match effect {
+                Effect::Send { to, message } => drop(self.tell(to, message)),
+                Effect::StateChanged { id, from, to } => {
+                    changed = true;
+                    tracing::info!(peer = %self.name(id), ?from, ?to, "a peer's state changed");
+                }
+                Effect::MembersChanged => changed = true,
+                Effect::BucketsChanged => {
+                    self.publish_buckets();
+                    let membership = self.clone();
+                    tokio::spawn(async move { membership.persist_buckets().await });
+                }
+            }
+        }
+        if changed {
+            self.publish_states();
+        }
+    }
+
+    fn name(&self, id: NodeId) -> String {
+        self.with(|machine| machine.info(id).map_or_else(|| id.to_string(), |info| info.name.clone()))
+    }
+
+    /// What the links saw since the last look: answers, or silence with requests out.
+    fn look_at_links(self: &Arc<Self>) {
+        let (now, patience) = (self.coordinator.clock.now_us(), self.coordinator.times.replica_us);
+        for peer in self.coordinator.cluster.view().peers() {
+            let Some(links) = &peer.links else { continue };
+            if links.foreground.silent_us(now) > patience {
+                self.failed(peer.id, Lost::Timeout);
+            } else if now.saturating_sub(links.foreground.heard_us()) < LOOK.as_micros() as u64 {
+                self.heard_from(peer.id);
+            }
+        }
+    }
+
+    /// What this node says of itself, brought up to date.
+    fn update_self(&self, change: impl FnOnce(&mut dynamo_gossip::NodeInfo)) {
+        let counters = self.coordinator.store.counters();
+        let disk = match counters.disk() {
+            DiskState::Ok => Disk::Ok,
+            DiskState::Full => Disk::Full,
+            DiskState::Failing => Disk::Failing,
+        };
+        let state = if disk == Disk::Ok { NodeState::Up } else { NodeState::ReadOnly };
+        self.coordinator.cluster.view().me().set_state(state);
+        self.machine.lock().set_self(|info| {
+            info.disk = disk;
+            info.load.keys = counters.keys().saturating_sub(counters.tombstones());
+            info.load.tombstones = counters.tombstones();
+            info.load.bytes = counters.bytes();
+            info.load.hints_held = counters.hints();
+            // In steps of 64 MiB, or it would be news each second.
+            info.load.disk_free = counters.disk_free() >> 26 << 26;
+            change(info);
+        });
+    }
+
+    /// Makes what gossip knows what requests go by.
+    fn publish_states(&self) {
+        let view = self.coordinator.cluster.view();
+        let machine = self.machine.lock();
+        for (info, detector) in machine.members() {
+            let Some(peer) = view.peer(info.id) else { continue };
+            let Some(links) = &peer.links else { continue };
+            if !info.peer_addr.is_empty() {
+                links.foreground.set_address(&info.peer_addr);
+                links.background.set_address(&info.peer_addr);
+            }
+            let state = match (detector.state(), info.phase, info.disk) {
+                (PeerState::Up, Phase::Draining, _) => NodeState::Down,
+                (PeerState::Up, _, Disk::Ok) => NodeState::Up,
+                (PeerState::Up, ..) => NodeState::ReadOnly,
+                _ => NodeState::Down,
+            };
+            peer.set_state(state);
+            let reachable = state == NodeState::Up;
+            self.coordinator.handoff.send(HandoffNews::Reachable(info.id, reachable));
+        }
+    }
+
+    fn publish_buckets(&self) {
+        let machine = self.machine.lock();
+        self.coordinator.buckets.replace(machine.buckets().iter().map(|bucket| BucketSettings {
+            name: bucket.name.as_str().into(),
+            mode: match bucket.mode {
+                BucketMode::Siblings => Mode::Siblings,
+                BucketMode::LastWriteWins => Mode::LastWriteWins,
+            },
+            r: bucket.r,
+            w: bucket.w,
+            strict: bucket.strict,
+        }));
+    }
+
+    async fn persist_buckets(&self) {
+        let table = GossipBuckets { buckets: self.with(|machine| machine.buckets().iter().map(gossip_wire::bucket_to_wire).collect()) };
+        let (done, stored) = oneshot::channel();
+        let op = Op::PutMeta { key: Bytes::from_static(BUCKETS_KEY), value: Some(table.encode_to_vec().into()) };
+        if let Err((done, busy)) = self.coordinator.store.submit(op, Done::Task(done)) {
+            done.not_taken(busy);
+        }
+        if let Ok(Err(error)) = stored.await {
+            tracing::warn!(%error, "the bucket table was not stored here; it is learnt again from peers");
+        }
+    }
+
+    async fn spread(self: &Arc<Self>) {
+        let mut effects = Effects::new();
+        self.machine.lock().spread_now(&mut effects);
+        let tells: Vec<_> = effects
+            .into_iter()
+            .filter_map(|effect| match effect {
+                Effect::Send { to, message } => self.tell(to, message),
+                _ => None,
+            })
+            .collect();
+        futures_util::future::join_all(tells).await;
+    }
+
+    /// Sends a message from a task of its own; None when too many are under way.
+    fn tell(self: &Arc<Self>, to: Target, message: Message) -> Option<tokio::task::JoinHandle<()>> {
+        let permit = self.tells.clone().try_acquire_owned().ok()?;
+        let membership = self.clone();
+        Some(self.coordinator.runtime.spawn(async move {
+            let outcome = membership.deliver(&to, message).await;
+            drop(permit);
+            match (outcome, to) {
+                (Ok(id), _) => membership.heard_from(id),
+                (Err(status), Target::Node(id)) => membership.failed(id, link::lost(&status)),
+                (Err(status), Target::Address(address)) => tracing::debug!(address, %status, "a seed does not answer"),
+            }
+        }))
+    }
+
+    async fn deliver(&self, to: &Target, message: Message) -> Result<NodeId, Status> {
+        let address = match to {
+            Target::Address(address) => address.clone(),
+            Target::Node(id) => self.with(|machine| machine.info(*id).map(|info| info.peer_addr.clone())).unwrap_or_default(),
+        };
+        let envelope = GossipEnvelope {
+            cluster: self.coordinator.cluster.name.clone(),
+            from: gossip_wire::id_to_wire(self.coordinator.cluster.me),
+            from_address: self.my_address.clone(),
+            message: Some(gossip_wire::to_wire(message)),
+        };
+        let mut client = GossipClient::new(self.channel(&address)?);
+        let receipt = tokio::time::timeout(self.connect_timeout, client.tell(envelope))
+            .await
+            .map_err(|_| Status::deadline_exceeded("no receipt in time"))??;
+        gossip_wire::id_from_wire(&receipt.into_inner().from).ok_or_else(|| Status::internal("a receipt of nobody"))
+    }
+
+    fn channel(&self, address: &str) -> Result<Channel, Status> {
+        let mut channels = self.channels.lock();
+        if let Some(channel) = channels.get(address) {
+            return Ok(channel.clone());
+        }
+        let channel = link::endpoint(address, self.connect_timeout)?.connect_lazy();
+        // Addresses change with restarts: those of long ago are let go of.
+        if channels.len() > 4 * TELLS {
+            channels.clear();
+        }
+        channels.insert(address.to_owned(), channel.clone());
+        Ok(channel)
+    }
+}
+
+/// The bucket table as this node's disk has it.
+pub fn stored_buckets(store: &crate::completion::LocalStore) -> Vec<Bucket> {
+    let read = dynamo_storage::Read::Meta { key: Bytes::from_static(BUCKETS_KEY) };
+    match store.read_now(&read) {
+        Ok(dynamo_storage::Outcome::Meta(Some(table))) => GossipBuckets::decode(table)
+            .map(|table| table.buckets.into_iter().filter_map(gossip_wire::bucket_from_wire).collect())
+            .unwrap_or_default(),
+        _ => Vec::new(),
+    }
+}
+
+/// A message without a kind is of a newer version: it is dropped.
+pub fn message_of(message: Option<dynamo_wire::v1::GossipMessage>) -> Option<Message> {
+    let message: gossip_message::Message = message?.message?;
+    gossip_wire::from_wire(message)
+}

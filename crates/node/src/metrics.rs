@@ -1,0 +1,206 @@
+//! The node's figures for Prometheus. Handles are made once: counting is an atomic addition, without lock or allocation.
+
+use std::{
+    sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
+};
+
+use dynamo_wire::v1::ErrorCode;
+use metrics::{Counter, Gauge, Histogram, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
+
+/// All counters of the request path.
+pub struct NodeMetrics {
+    get_seconds: Histogram,
+    put_seconds: Histogram,
+    refused: Vec<(ErrorCode, Counter)>,
+    /// Reads that asked one replica more because the first were slow.
+    pub hedged: Counter,
+    /// Replicas that a read found stale and sent the merged state.
+    pub repairs: Counter,
+    /// Answers of reads with more than one value.
+    pub siblings_read: Counter,
+    /// Writes that went to a fallback with a hint.
+    pub hinted: Counter,
+    /// Hints that this node kept for a home because no fallback could.
+    pub hints_kept: Counter,
+    /// Hints that could not be kept anywhere here: the home misses the write until it is read.
+    pub hints_lost: Counter,
+    /// Hints that reached their home and were dropped here.
+    pub hints_delivered: Counter,
+    /// Writes sent on to a home replica.
+    pub forwarded: Counter,
+    /// Engine operations that failed.
+    pub engine_errors: Counter,
+    inflight: Gauge,
+    keys: Gauge,
+    tombstones: Gauge,
+    hints: Gauge,
+    disk_free: Gauge,
+    corrupt: Gauge,
+    latency: Quantiles,
+}
+
+impl NodeMetrics {
+    /// Registers everything with the installed recorder.
+    pub fn new() -> Self {
+        describe_histogram!("dynamo_request_seconds", metrics::Unit::Seconds, "Time from a request's arrival to its answer, as the coordinator sees it");
+        describe_counter!("dynamo_requests_refused_total", "Requests answered with an error, by its code");
+        describe_counter!("dynamo_reads_hedged_total", "Reads that asked one replica more because the first were slow");
+        describe_counter!("dynamo_read_repairs_total", "Stale replicas that a read brought up to date");
+        describe_counter!("dynamo_reads_with_siblings_total", "Reads answered with more than one value");
+        describe_counter!("dynamo_hints_sent_total", "Writes that went to a fallback with a hint");
+        describe_counter!("dynamo_hints_kept_total", "Hints that the coordinator kept because no fallback could");
+        describe_counter!("dynamo_hints_lost_total", "Hints that nobody could keep; the home misses the write until it is read or repaired");
+        describe_counter!("dynamo_hints_delivered_total", "Hints that reached their home");
+        describe_counter!("dynamo_writes_forwarded_total", "Writes sent on to a home replica");
+        describe_counter!("dynamo_engine_errors_total", "Engine operations that failed");
+        describe_gauge!("dynamo_requests_in_flight", "Requests not finished yet, read repair and hints included");
+        let codes = (1..=11).filter_map(|code| ErrorCode::try_from(code).ok());
+        Self {
+            get_seconds: histogram!("dynamo_request_seconds", "operation" => "get"),
+            put_seconds: histogram!("dynamo_request_seconds", "operation" => "put"),
+            refused: codes
+                .map(|code| (code, counter!("dynamo_requests_refused_total", "code" => code.as_str_name())))
+                .collect(),
+            hedged: counter!("dynamo_reads_hedged_total"),
+            repairs: counter!("dynamo_read_repairs_total"),
+            siblings_read: counter!("dynamo_reads_with_siblings_total"),
+            hinted: counter!("dynamo_hints_sent_total"),
+            hints_kept: counter!("dynamo_hints_kept_total"),
+            hints_lost: counter!("dynamo_hints_lost_total"),
+            hints_delivered: counter!("dynamo_hints_delivered_total"),
+            forwarded: counter!("dynamo_writes_forwarded_total"),
+            engine_errors: counter!("dynamo_engine_errors_total"),
+            inflight: gauge!("dynamo_requests_in_flight"),
+            keys: gauge!("dynamo_keys"),
+            tombstones: gauge!("dynamo_tombstones"),
+            hints: gauge!("dynamo_hints_held"),
+            disk_free: gauge!("dynamo_disk_free_bytes"),
+            corrupt: gauge!("dynamo_corrupt_records"),
+            latency: Quantiles::default(),
+        }
+    }
+
+    /// Figures that are looked at, not counted.
+    pub fn sample(&self, inflight: usize, counters: &dynamo_storage::Counters) {
+        self.inflight.set(inflight as f64);
+        self.keys.set(counters.keys().saturating_sub(counters.tombstones()) as f64);
+        self.tombstones.set(counters.tombstones() as f64);
+        self.hints.set(counters.hints() as f64);
+        self.disk_free.set(counters.disk_free() as f64);
+        self.corrupt.set(counters.corrupt() as f64);
+    }
+
+    /// A get was answered.
+    pub fn got(&self, us: u64) {
+        self.get_seconds.record(Duration::from_micros(us));
+        self.latency.record(us);
+    }
+
+    /// A put or delete was answered.
+    pub fn put(&self, us: u64) {
+        self.put_seconds.record(Duration::from_micros(us));
+    }
+
+    /// A request was answered with an error.
+    pub fn refused(&self, code: ErrorCode) {
+        if let Some((_, counter)) = self.refused.iter().find(|(known, _)| *known == code) {
+            counter.increment(1);
+        }
+    }
+
+    /// The 95th percentile of recent gets in microseconds, if there were enough to tell; halves what it remembers.
+    pub fn p95_get_us(&self) -> Option<u64> {
+        self.latency.take(0.95)
+    }
+}
+
+impl Default for NodeMetrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// A histogram of latencies that forgets: four buckets an octave, halved at each reading.
+struct Quantiles {
+    buckets: [AtomicU64; Quantiles::BUCKETS],
+}
+
+impl Default for Quantiles {
+    fn default() -> Self {
+        Self { buckets: std::array::from_fn(|_| AtomicU64::new(0)) }
+    }
+}
+
+impl Quantiles {
+    const BUCKETS: usize = 128;
+    const ENOUGH: u64 = 100;
+
+    fn record(&self, us: u64) {
+        self.buckets[Self::bucket(us)].fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn bucket(us: u64) -> usize {
+        let us = us.max(4);
+        let octave = us.ilog2() as usize;
+        let quarter = (us >> (octave - 2)) as usize & 3;
+        (octave * 4 + quarter).min(Self::BUCKETS - 1)
+    }
+
+    /// The upper end of a bucket.
+    fn upper(bucket: usize) -> u64 {
+        (5 + (bucket % 4) as u64) << (bucket / 4).saturating_sub(2)
+    }
+
+    fn take(&self, quantile: f64) -> Option<u64> {
+        let mut counts = [0; Self::BUCKETS];
+        for (count, bucket) in counts.iter_mut().zip(&self.buckets) {
+            *count = bucket.load(Ordering::Relaxed);
+            bucket.fetch_sub(*count / 2, Ordering::Relaxed);
+        }
+        let total: u64 = counts.iter().sum();
+        if total < Self::ENOUGH {
+            return None;
+        }
+        let rank = (total as f64 * quantile) as u64;
+        let mut seen = 0;
+        counts.iter().position(|count| {
+            seen += count;
+            seen > rank
+        })
+        .map(Self::upper)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_quantile_is_within_a_quarter_octave() {
+        let quantiles = Quantiles::default();
+        for us in 1..=10_000 {
+            quantiles.record(us);
+        }
+        let p95 = quantiles.take(0.95).unwrap();
+        assert!((9_500..=12_000).contains(&p95), "{p95}");
+    }
+
+    #[test]
+    fn too_few_samples_give_no_quantile() {
+        let quantiles = Quantiles::default();
+        quantiles.record(5);
+        assert_eq!(quantiles.take(0.95), None);
+    }
+
+    #[test]
+    fn old_samples_are_forgotten() {
+        let quantiles = Quantiles::default();
+        (0..10_000).for_each(|_| quantiles.record(1_000_000));
+        for _ in 0..20 {
+            quantiles.take(0.95);
+            (0..200).for_each(|_| quantiles.record(100));
+        }
+        assert!(quantiles.take(0.95).unwrap() < 200);
+    }
+}

@@ -1,0 +1,444 @@
+//! Putting a node together, and taking it down in order.
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use anyhow::{Context, anyhow};
+use dynamo_gossip::{Gossip, NodeInfo, Phase, Settings as GossipSettings};
+use dynamo_quorum::Durability;
+use dynamo_ring::NodeId;
+use dynamo_storage::engine::MemoryEngine;
+use dynamo_storage::{DataDir, Durability as StoreDurability, Identity as Minting, Settings as StoreSettings};
+use dynamo_transfer::DeliverySettings;
+use dynamo_version::ContextCodec;
+use dynamo_wire::v1::{
+    ReplicaReply, admin_server::AdminServer, gossip_server::GossipServer, kv_server::KvServer,
+    replica_server::ReplicaServer,
+};
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use tokio::{net::TcpListener, sync::watch, task::JoinSet};
+use tokio_stream::wrappers::TcpListenerStream;
+
+use crate::{
+    buckets::Buckets,
+    clock::Clock,
+    cluster::{Cluster, Links, Peer, View},
+    completion::LocalStore,
+    config::{Config, DurabilityKind, EngineKind, MemberConfig},
+    coordinator::{Coordinator, Parts, RequestLimits, RequestTimes},
+    handoff::{self, Handoff, HandoffEvents, HandoffNews},
+    http::{self, Readiness},
+    identity::{self, Identity},
+    link::{Class, Link, LinkEvents, Lost, PEER_MESSAGE_BYTES, StreamIdentity},
+    membership::{self, Membership},
+    metrics::NodeMetrics,
+    replica::Replicas,
+    service::{admin::AdminService, gossip::GossipService, kv::KvService, replica::ReplicaService},
+};
+
+const STREAM_WINDOW: u32 = 8 << 20;
+const CONNECTION_WINDOW: u32 = 16 << 20;
+
+/// Runs a node until `stop` turns true, then stops it in order: no new requests, those in flight finish, the engine
+/// closes cleanly.
+///
+/// # Errors
+/// The node could not start (a port taken, a data directory that is not its own), or its engine failed to close.
+pub async fn run(config: Config, stop: watch::Receiver<bool>) -> anyhow::Result<()> {
+    let me = config.me().cloned().ok_or_else(|| anyhow!("cluster.members does not name this node"))?;
+    let listeners = Listeners::bind(&config).await?;
+    let id = NodeId::initial(&config.cluster.name, &me.name);
+    let identity = identity::open(&config.node.data_dir, &config.cluster.name, &me.name, id, Clock::wall_ms())?;
+    let store = Arc::new(open_store(&config, id, &identity).await?);
+    let metrics = recorder();
+    let node = Node::assemble(&config, &me, id, &identity, store.clone())?;
+    let outcome = node.serve(&config, listeners, metrics, stop).await;
+    tokio::task::spawn_blocking(move || store.close()).await.context("closing the store")?;
+    tracing::info!(node = me.name, "stopped");
+    outcome
+}
+
+struct Listeners {
+    client: TcpListener,
+    peer: TcpListener,
+    http: TcpListener,
+}
+
+impl Listeners {
+    async fn bind(config: &Config) -> anyhow::Result<Self> {
+        let node = &config.node;
+        Ok(Self {
+            client: listen("node.client_listen", &node.client_listen).await?,
+            peer: listen("node.peer_listen", &node.peer_listen).await?,
+            http: listen("node.http_listen", &node.http_listen).await?,
+        })
+    }
+}
+
+async fn listen(key: &str, address: &str) -> anyhow::Result<TcpListener> {
+    let parsed: SocketAddr = address.parse().with_context(|| format!("{key}: {address:?} is no address"))?;
+    TcpListener::bind(parsed).await.with_context(|| {
+        format!("{key}: can't listen on {address}; is another process using the port? Nothing was changed; stop it or choose another port")
+    })
+}
+
+async fn open_store(config: &Config, id: NodeId, identity: &Identity) -> anyhow::Result<LocalStore> {
+    let storage = &config.storage;
+    let settings = StoreSettings {
+        durability: match storage.durability {
+            DurabilityKind::Fsync => StoreDurability::Fsync,
+            DurabilityKind::OneFsync => StoreDurability::OneFsync,
+            DurabilityKind::Interval => StoreDurability::Interval { ms: storage.interval_ms },
+        },
+        cache_bytes: storage.cache_mib << 20,
+        memtable_bytes: storage.memtable_mib << 20,
+        reserve_bytes: storage.reserve_mib << 20,
+        hints_bytes_max: storage.hints_max_mib << 20,
+        siblings_max: config.limits.siblings_max,
+        read_threads: storage.readers,
+        ..StoreSettings::default()
+    };
+    let minting = Minting { node: id.0, incarnation: identity.incarnation };
+    let (engine, dir) = (storage.engine, config.node.data_dir.clone());
+    let opened = tokio::task::spawn_blocking(move || match engine {
+        EngineKind::Fjall => LocalStore::open(DataDir::take(dir.join("store"))?, settings, minting),
+        EngineKind::Memory => {
+            LocalStore::in_memory(MemoryEngine::new(), settings, minting, dynamo_storage::disk_probe(&dir))
+        }
+    });
+    let (store, found) = opened.await.context("opening the store")??;
+    tracing::info!(new = found.new, clean = found.clean, commit = found.commit, "the store is open");
+    if found.lost_tail {
+        tracing::error!(
+            found = found.commit,
+            expected = found.high_water,
+            "this disk has lost writes that were durable: they are fetched again from replicas as keys are read; check the disk"
+        );
+    }
+    Ok(store)
+}
+
+/// The process's recorder: installed once, also when several nodes run in one process.
+fn recorder() -> PrometheusHandle {
+    static HANDLE: std::sync::OnceLock<PrometheusHandle> = std::sync::OnceLock::new();
+    let seconds = [0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0];
+    let install = || {
+        let builder = PrometheusBuilder::new().set_buckets(&seconds).expect("there are buckets");
+        builder.install_recorder().expect("the only recorder of the process")
+    };
+    HANDLE.get_or_init(install).clone()
+}
+
+struct Node {
+    id: NodeId,
+    coordinator: Arc<Coordinator>,
+    membership: Arc<Membership>,
+    handoff: Handoff,
+    links: Vec<Arc<Link>>,
+    stream: StreamIdentity,
+    handoff_events: HandoffEvents,
+}
+
+impl Node {
+    fn assemble(
+        config: &Config,
+        me: &MemberConfig,
+        id: NodeId,
+        identity: &Identity,
+        store: Arc<LocalStore>,
+    ) -> anyhow::Result<Self> {
+        let clock = Clock::new();
+        let ring = config.first_ring()?;
+        let epoch = ring.epoch();
+        let (peers, links) = peers(config, id, clock);
+        let cluster = Arc::new(Cluster::new(config.cluster.name.clone(), id, View::new(ring, peers, id)));
+        let (handoff_events, inbox) = handoff::channel();
+        let coordinator = Coordinator::new(Parts {
+            cluster,
+            buckets: Arc::new(Buckets::new()),
+            contexts: ContextCodec::new(&secret(config), &config.cluster.name),
+            store: store.clone(),
+            handoff: handoff_events.clone(),
+            limits: limits(config),
+            times: times(config),
+            durability: durability(config),
+            clock,
+            metrics: Arc::new(NodeMetrics::new()),
+            runtime: tokio::runtime::Handle::current(),
+        });
+        let info = my_info(config, me, identity, epoch);
+        let address = info.peer_addr.clone();
+        let settings = GossipSettings { down_after_us: config.gossip.down_after_ms * 1000 };
+        let known = config.cluster.members.iter().filter(|member| member.name != me.name);
+        let known = known.map(|member| configured_info(config, member)).collect();
+        let mut machine = Gossip::new(info, identity.generation, config.cluster.seeds.clone(), known, settings);
+        machine.restore_buckets(membership::stored_buckets(&store));
+        let connect_timeout = Duration::from_millis(config.timeouts.connect_ms);
+        let membership = Membership::new(machine, coordinator.clone(), address, connect_timeout);
+        let delivery = DeliverySettings {
+            window: config.handoff.window,
+            page: config.handoff.window * 2,
+            bytes_per_s: config.handoff.bytes_per_s,
+            burst_bytes: config.handoff.bytes_per_s / 4,
+            backoff_min_us: 100_000,
+            backoff_max_us: 10_000_000,
+            confirm_timeout_us: config.timeouts.request_ms * 1000,
+        };
+        let handoff = Handoff::new(coordinator.clone(), inbox, delivery);
+        let stream = StreamIdentity { cluster: config.cluster.name.clone(), node: id, connect_timeout };
+        Ok(Self { id, coordinator, membership, handoff, links, stream, handoff_events })
+    }
+
+    async fn serve(
+        self,
+        config: &Config,
+        listeners: Listeners,
+        metrics: PrometheusHandle,
+        mut stop: watch::Receiver<bool>,
+    ) -> anyhow::Result<()> {
+        let Self { id, coordinator, membership, handoff, links, stream, handoff_events } = self;
+        // Tasks outlive the request to stop until requests in flight are done.
+        let (ended, end) = watch::channel(false);
+        let readiness = Arc::new(Readiness::default());
+        let mut tasks = JoinSet::new();
+        let events: Arc<dyn LinkEvents> = Arc::new(Events {
+            coordinator: coordinator.clone(),
+            membership: membership.clone(),
+            handoff: handoff_events,
+        });
+        for link in links {
+            tasks.spawn(link.run(stream.clone(), events.clone(), end.clone()));
+        }
+        tasks.spawn(coordinator.clone().run_ticker(end.clone()));
+        tasks.spawn(handoff.run(end.clone()));
+        let interval = Duration::from_millis(config.gossip.interval_ms);
+        tasks.spawn(membership.clone().run(interval, end.clone()));
+        tasks.spawn(upkeep(metrics.clone(), coordinator.clone(), end.clone()));
+
+        let mut servers = JoinSet::new();
+        let (health, health_service) = tonic_health::server::health_reporter();
+        servers.spawn(serve_clients(listeners.client, config.limits.message_bytes, coordinator.clone(), membership.clone(), health_service));
+        servers.spawn(serve_peers(listeners.peer, config.cluster.name.clone(), id, coordinator.clone(), membership.clone()));
+        let http = http::serve(listeners.http, metrics, readiness.clone(), end.clone());
+        tasks.spawn(async move { http.await.unwrap_or_else(|error| tracing::error!(%error, "the HTTP port failed")) });
+        health.set_serving::<KvServer<KvService>>().await;
+        membership.announce(Phase::Serving).await;
+        readiness.ready();
+        tracing::info!(node = config.node.name, client = config.node.client_listen, peer = config.node.peer_listen, http = config.node.http_listen, "ready");
+
+        let outcome = tokio::select! {
+            _ = stop.wait_for(|stop| *stop) => Ok(()),
+            Some(ended) = servers.join_next() => match ended {
+                Ok(Ok(())) => Err(anyhow!("a server ended by itself")),
+                Ok(Err(error)) => Err(anyhow::Error::new(error).context("a server failed")),
+                Err(error) => Err(anyhow::Error::new(error).context("a server failed")),
+            },
+        };
+        tracing::info!("stopping: finishing requests in flight");
+        readiness.draining();
+        health.set_not_serving::<KvServer<KvService>>().await;
+        let announced = membership.announce(Phase::Draining);
+        let _ = tokio::time::timeout(Duration::from_secs(1), announced).await;
+        coordinator.stop();
+        drain(&coordinator, Duration::from_millis(config.timeouts.drain_ms)).await;
+        servers.shutdown().await;
+        let _ = ended.send(true);
+        let _ = tokio::time::timeout(Duration::from_secs(2), async { while tasks.join_next().await.is_some() {} }).await;
+        tasks.shutdown().await;
+        outcome
+    }
+}
+
+async fn drain(coordinator: &Coordinator, patience: Duration) {
+    let until = tokio::time::Instant::now() + patience;
+    while coordinator.in_flight() > 0 && tokio::time::Instant::now() < until {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    if coordinator.in_flight() > 0 {
+        tracing::warn!(requests = coordinator.in_flight(), "requests were not finished in time; their clients see the connection close");
+    }
+}
+
+fn limits(config: &Config) -> RequestLimits {
+    let limits = &config.limits;
+    RequestLimits {
+        key_bytes: limits.key_bytes,
+        value_bytes: limits.value_bytes,
+        batch_items: limits.batch_items,
+        session_inflight: limits.session_inflight,
+        inflight: limits.inflight,
+    }
+}
+
+fn times(config: &Config) -> RequestTimes {
+    let timeouts = &config.timeouts;
+    RequestTimes {
+        deadline_us: timeouts.request_ms * 1000,
+        replica_us: timeouts.replica_ms * 1000,
+        hedge_us: (timeouts.hedge_ms > 0).then_some(timeouts.hedge_ms * 1000),
+    }
+}
+
+fn durability(config: &Config) -> Durability {
+    match config.storage.durability {
+        DurabilityKind::Fsync => Durability::AllDurable,
+        DurabilityKind::OneFsync => Durability::OneDurable,
+        DurabilityKind::Interval => Durability::Buffered,
+    }
+}
+
+/// The key of contexts' codes, from the configured secret or else from the cluster's name.
+fn secret(config: &Config) -> [u8; 16] {
+    let source = config.cluster.secret.as_deref().unwrap_or(&config.cluster.name);
+    xxhash_rust::xxh3::xxh3_128(source.as_bytes()).to_be_bytes()
+}
+
+fn peers(config: &Config, me: NodeId, clock: Clock) -> (Vec<Arc<Peer>>, Vec<Arc<Link>>) {
+    let mut links = Vec::new();
+    let mut peers: Vec<_> = config
+        .cluster
+        .members
+        .iter()
+        .map(|member| {
+            let id = NodeId::initial(&config.cluster.name, &member.name);
+            let mut link = |class| {
+                let link = Arc::new(Link::new(id, class, member.address.clone(), clock));
+                links.push(link.clone());
+                link
+            };
+            let both = (id != me)
+                .then(|| Links { foreground: link(Class::Foreground), background: link(Class::Background) });
+            Arc::new(Peer::new(id, both))
+        })
+        .collect();
+    peers.sort_by_key(|peer| peer.id);
+    (peers, links)
+}
+
+fn my_info(config: &Config, me: &MemberConfig, identity: &Identity, ring_epoch: u64) -> NodeInfo {
+    let client = config.node.advertise_client.clone().unwrap_or_else(|| {
+        if me.client_address.is_empty() { config.node.client_listen.clone() } else { me.client_address.clone() }
+    });
+    NodeInfo {
+        incarnation: identity.incarnation,
+        client_addr: client,
+        peer_addr: config.node.advertise_peer.clone().unwrap_or_else(|| me.address.clone()),
+        ring_epoch,
+        ..configured_info(config, me)
+    }
+
+}
+
+fn configured_info(config: &Config, member: &MemberConfig) -> NodeInfo {
+    NodeInfo {
+        id: NodeId::initial(&config.cluster.name, &member.name),
+        name: member.name.clone(),
+        zone: member.zone.clone(),
+        weight: member.weight,
+        peer_addr: member.address.clone(),
+        client_addr: member.client_address.clone(),
+        ..NodeInfo::default()
+    }
+}
+
+struct Events {
+    coordinator: Arc<Coordinator>,
+    membership: Arc<Membership>,
+    handoff: HandoffEvents,
+}
+
+impl LinkEvents for Events {
+    fn up(&self, peer: NodeId, class: Class) {
+        if class == Class::Foreground {
+            self.membership.heard_from(peer);
+        }
+    }
+
+    fn reply(&self, peer: NodeId, class: Class, reply: ReplicaReply) {
+        match class {
+            Class::Foreground => self.coordinator.on_reply(peer, reply),
+            Class::Background => self.handoff.send(HandoffNews::Reply(reply)),
+        }
+    }
+
+    fn down(&self, peer: NodeId, class: Class, lost: Lost) {
+        if class == Class::Foreground {
+            self.membership.failed(peer, lost);
+            self.coordinator.peer_lost(peer);
+        } else {
+            self.handoff.send(HandoffNews::Reachable(peer, false));
+        }
+    }
+}
+
+async fn upkeep(metrics: PrometheusHandle, coordinator: Arc<Coordinator>, mut stop: watch::Receiver<bool>) {
+    loop {
+        tokio::select! {
+            _ = stop.wait_for(|stop| *stop) => return,
+            () = tokio::time::sleep(Duration::from_secs(1)) => {}
+        }
+        metrics.run_upkeep();
+        coordinator.metrics.sample(coordinator.in_flight(), coordinator.store.counters());
+    }
+}
+
+async fn serve_clients(
+    listener: TcpListener,
+    message_bytes: usize,
+    coordinator: Arc<Coordinator>,
+    membership: Arc<Membership>,
+    health: tonic_health::pb::health_server::HealthServer<impl tonic_health::pb::health_server::Health>,
+) -> Result<(), tonic::transport::Error> {
+    let reflection = tonic_reflection::server::Builder::configure()
+        .register_encoded_file_descriptor_set(dynamo_wire::FILE_DESCRIPTOR_SET)
+        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+        .build_v1()
+        .expect("the descriptors were generated with the code");
+    let kv = KvServer::new(KvService::new(coordinator.clone(), membership.clone()))
+        .max_decoding_message_size(message_bytes)
+        .max_encoding_message_size(PEER_MESSAGE_BYTES);
+    server()
+        .add_service(health)
+        .add_service(reflection)
+        .add_service(kv)
+        .add_service(AdminServer::new(AdminService::new(coordinator, membership)))
+        .serve_with_incoming(incoming(listener))
+        .await
+}
+
+async fn serve_peers(
+    listener: TcpListener,
+    cluster: String,
+    me: NodeId,
+    coordinator: Arc<Coordinator>,
+    membership: Arc<Membership>,
+) -> Result<(), tonic::transport::Error> {
+    let replicas = Arc::new(Replicas::new(coordinator));
+    let replica = ReplicaServer::new(ReplicaService::new(cluster.clone(), replicas))
+        .max_decoding_message_size(PEER_MESSAGE_BYTES)
+        .max_encoding_message_size(PEER_MESSAGE_BYTES);
+    server()
+        .add_service(replica)
+        .add_service(GossipServer::new(GossipService::new(cluster, me, membership)))
+        .serve_with_incoming(incoming(listener))
+        .await
+}
+
+fn server() -> tonic::transport::Server {
+    tonic::transport::Server::builder()
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .http2_keepalive_interval(Some(Duration::from_secs(20)))
+        .http2_keepalive_timeout(Some(Duration::from_secs(20)))
+}
+
+type Incoming = std::pin::Pin<Box<dyn futures_util::Stream<Item = std::io::Result<tokio::net::TcpStream>> + Send>>;
+
+fn incoming(listener: TcpListener) -> Incoming {
+    use futures_util::StreamExt;
+    // A connection that can't be set up (no file left, reset at once) is its own failure, not the server's.
+    Box::pin(TcpListenerStream::new(listener).filter_map(async |accepted| {
+        let stream = accepted.ok()?;
+        stream.set_nodelay(true).ok()?;
+        Some(Ok(stream))
+    }))
+}

@@ -1,0 +1,6 @@
+//! The gRPC services: each translates, none decides.
+
+pub mod admin;
+pub mod gossip;
+pub mod kv;
+pub mod replica;

@@ -1,0 +1,88 @@
+//! The peers' service: takes a peer's replica requests from its stream and answers each as the engine finishes it.
+
+use std::{pin::Pin, sync::Arc};
+
+use dynamo_ring::NodeId;
+use dynamo_wire::{
+    CLUSTER_METADATA, NODE_METADATA, PEER_PROTOCOL, PROTOCOL_METADATA,
+    v1::{ReplicaReplies, ReplicaReply, ReplicaRequests, replica_reply, replica_server::Replica},
+};
+use futures_util::{Stream, StreamExt};
+use tokio::sync::mpsc;
+use tonic::{Request, Response, Status, Streaming, metadata::MetadataMap};
+
+use crate::{batch::Frames, replica::Replicas};
+
+/// Replies that a slow peer may leave unread; then its requests are no longer read.
+const REPLIES: usize = 16 * 1024;
+
+/// Serves `dynamo.v1.Replica`.
+pub struct ReplicaService {
+    cluster: String,
+    replicas: Arc<Replicas>,
+}
+
+impl ReplicaService {
+    /// The service of a member of `cluster`.
+    pub fn new(cluster: String, replicas: Arc<Replicas>) -> Self {
+        Self { cluster, replicas }
+    }
+
+    fn check(&self, metadata: &MetadataMap) -> Result<(), Status> {
+        let text = |key: &str| metadata.get(key).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        let cluster = text(CLUSTER_METADATA);
+        if cluster != self.cluster {
+            return Err(Status::failed_precondition(format!(
+                "this node belongs to cluster {:?}, the caller to {cluster:?}: nothing was exchanged; check the addresses",
+                self.cluster
+            )));
+        }
+        match text(PROTOCOL_METADATA).parse::<u32>() {
+            Ok(version) if version <= PEER_PROTOCOL => {}
+            _ => {
+                return Err(Status::failed_precondition(format!(
+                    "the caller speaks peer protocol {:?}, this node up to {PEER_PROTOCOL}: upgrade this node first",
+                    text(PROTOCOL_METADATA)
+                )));
+            }
+        }
+        let id: Result<NodeId, _> = text(NODE_METADATA).parse();
+        id.map(drop).map_err(|_| Status::invalid_argument("the stream's headers name no node id"))
+    }
+}
+
+#[tonic::async_trait]
+impl Replica for ReplicaService {
+    type ExchangeStream = Pin<Box<dyn Stream<Item = Result<ReplicaReplies, Status>> + Send>>;
+
+    async fn exchange(
+        &self,
+        request: Request<Streaming<ReplicaRequests>>,
+    ) -> Result<Response<Self::ExchangeStream>, Status> {
+        self.check(request.metadata())?;
+        let (replies, queue) = mpsc::channel(REPLIES);
+        tokio::spawn(read(self.replicas.clone(), request.into_inner(), replies));
+        let frames = Frames::new(queue, reply_bytes, |replies| ReplicaReplies { replies });
+        Ok(Response::new(Box::pin(frames.map(Ok))))
+    }
+}
+
+async fn read(
+    replicas: Arc<Replicas>,
+    mut requests: Streaming<ReplicaRequests>,
+    replies: mpsc::Sender<ReplicaReply>,
+) {
+    while let Ok(Some(frame)) = requests.message().await {
+        for request in frame.requests {
+            let Ok(place) = replies.clone().reserve_owned().await else { return };
+            replicas.serve(request, place);
+        }
+    }
+}
+
+fn reply_bytes(reply: &ReplicaReply) -> usize {
+    32 + match &reply.reply {
+        Some(replica_reply::Reply::State(state)) => state.set.len(),
+        _ => 0,
+    }
+}

@@ -122,7 +122,9 @@ impl Client {
         }
         if config.endpoints.len() > 1 && last.code == Code::Unreachable {
             let list = config.endpoints.join(", ");
-            last.message = format!("none of {list} can be reached: is the cluster running? (dynamo local starts one; --endpoint or DYNAMO_ENDPOINT names another)");
+            last.message = format!(
+                "none of {list} can be reached: is the cluster running? (dynamo local starts one; --endpoint or DYNAMO_ENDPOINT names another)"
+            );
         }
         Err(last)
     }
@@ -207,7 +209,9 @@ impl Client {
     pub async fn create_bucket(&self, bucket: v1::Bucket) -> Result<(v1::Bucket, bool), Error> {
         let request = CreateBucketRequest { bucket: Some(bucket) };
         let response = self
-            .admin(async |mut admin: AdminClient<Channel>| admin.create_bucket(request.clone()).await.map(tonic::Response::into_inner))
+            .admin(async |mut admin: AdminClient<Channel>| {
+                admin.create_bucket(request.clone()).await.map(tonic::Response::into_inner)
+            })
             .await?;
         Ok((response.bucket.unwrap_or_default(), response.created))
     }
@@ -240,8 +244,10 @@ impl Client {
     /// # Errors
     /// No node answers.
     pub async fn status(&self) -> Result<v1::StatusResponse, Error> {
-        self.admin(async |mut admin: AdminClient<Channel>| admin.status(StatusRequest {}).await.map(tonic::Response::into_inner))
-            .await
+        self.admin(async |mut admin: AdminClient<Channel>| {
+            admin.status(StatusRequest {}).await.map(tonic::Response::into_inner)
+        })
+        .await
     }
 
     /// The ring and its members.
@@ -304,7 +310,10 @@ impl Client {
                         last = error;
                     }
                     Err(_) => {
-                        last = Error::new(Code::Timeout, format!("{address} did not answer in time: a write may or may not have happened"));
+                        last = Error::new(
+                            Code::Timeout,
+                            format!("{address} did not answer in time: a write may or may not have happened"),
+                        );
                     }
                 }
                 self.shared.nodes.failed(&address);
@@ -387,32 +396,49 @@ async fn describe(nodes: &Nodes, address: &str) -> Result<v1::DescribeRingRespon
             let error = Error::from_status(&status, address);
             let unreachable = error.code == Code::Unreachable;
             Err(if unreachable {
-                Error::new(Code::BadEndpoint, format!("{address} does not answer as a node of a Dynamo cluster ({}): nothing was read or written; check the address", status.message()))
+                Error::new(
+                    Code::BadEndpoint,
+                    format!(
+                        "{address} does not answer as a node of a Dynamo cluster ({}): nothing was read or written; check the address",
+                        status.message()
+                    ),
+                )
             } else {
                 error
             })
         }
-        Err(_) => Err(Error::new(Code::Unreachable, format!("{address} accepts connections but does not answer: is it a node? Nothing was read or written"))),
+        Err(_) => Err(Error::new(
+            Code::Unreachable,
+            format!("{address} accepts connections but does not answer: is it a node? Nothing was read or written"),
+        )),
     }
 }
 
 fn map(description: &v1::DescribeRingResponse) -> Result<Map, Error> {
     let ring = Ring::decode(&description.ring)
         .map_err(|error| Error::new(Code::Internal, format!("the cluster's ring can't be read: {error}")))?;
-    let address = |id: String| description.members.iter().find(|member| member.id == id).map(|member| member.client_address.clone());
+    let address = |id: String| {
+        description.members.iter().find(|member| member.id == id).map(|member| member.client_address.clone())
+    };
     let addresses = ring.members().iter().map(|member| address(member.id.to_string()).unwrap_or_default()).collect();
     Ok(Map { ring, addresses })
 }
 
 fn check_quorum(letter: char, asked: Option<u32>) -> Result<(), Error> {
     match asked {
-        Some(0) => Err(Error::new(Code::InvalidArgument, format!("{letter} = 0: at least one replica has to answer; nothing was read or written"))),
+        Some(0) => Err(Error::new(
+            Code::InvalidArgument,
+            format!("{letter} = 0: at least one replica has to answer; nothing was read or written"),
+        )),
         _ => Ok(()),
     }
 }
 
 fn unreachable() -> Error {
-    Error::new(Code::Unreachable, "no node of the cluster can be reached: nothing was read or written; is the cluster running?")
+    Error::new(
+        Code::Unreachable,
+        "no node of the cluster can be reached: nothing was read or written; is the cluster running?",
+    )
 }
 
 fn timed_out(last: &Error) -> Error {

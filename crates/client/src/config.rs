@@ -43,7 +43,10 @@ impl Config {
             .map(|endpoint| endpoint.trim().trim_start_matches("http://").trim_end_matches('/').to_owned())
             .collect();
         for endpoint in &endpoints {
-            let port = endpoint.rsplit_once(':').filter(|(host, _)| !host.is_empty()).and_then(|(_, port)| port.parse::<u16>().ok());
+            let port = endpoint
+                .rsplit_once(':')
+                .filter(|(host, _)| !host.is_empty())
+                .and_then(|(_, port)| port.parse::<u16>().ok());
             if port.is_none_or(|port| port == 0) || endpoint.contains(['/', ' ', '@']) {
                 return Err(bad_endpoint(endpoint));
             }

@@ -66,7 +66,12 @@ impl Error {
     pub fn is_transient(&self) -> bool {
         matches!(
             self.code,
-            Code::NotReady | Code::Overloaded | Code::CoordinatorLost | Code::Unreachable | Code::DiskFull | Code::NotEnoughReplicas
+            Code::NotReady
+                | Code::Overloaded
+                | Code::CoordinatorLost
+                | Code::Unreachable
+                | Code::DiskFull
+                | Code::NotEnoughReplicas
         )
     }
 
@@ -94,9 +99,14 @@ impl Error {
             return Self::from_code(code as i32, status.message().to_owned());
         }
         if status.code() == tonic::Code::Unimplemented {
-            let message = format!("{endpoint} is no node of a Dynamo cluster, or is older than this client: nothing was read or written; check the address");
+            let message = format!(
+                "{endpoint} is no node of a Dynamo cluster, or is older than this client: nothing was read or written; check the address"
+            );
             return Self::new(Code::BadEndpoint, message);
         }
-        Self::new(Code::Unreachable, format!("{endpoint} did not answer ({}): try again, or name another endpoint", status.message()))
+        Self::new(
+            Code::Unreachable,
+            format!("{endpoint} did not answer ({}): try again, or name another endpoint", status.message()),
+        )
     }
 }

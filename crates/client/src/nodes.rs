@@ -97,7 +97,9 @@ impl Nodes {
             let cause = std::error::Error::source(&error).map_or_else(|| error.to_string(), ToString::to_string);
             Error::new(
                 Code::Unreachable,
-                format!("{address} can't be reached ({cause}): is the node running? Name another endpoint, or start it"),
+                format!(
+                    "{address} can't be reached ({cause}): is the node running? Name another endpoint, or start it"
+                ),
             )
         })
     }

@@ -41,9 +41,13 @@ impl Session {
     /// Opens the stream.
     pub(crate) async fn open(channel: Channel, node: &str, patience: Duration) -> Result<Self, Error> {
         let (requests, queue) = mpsc::channel(QUEUE);
-        let mut client = KvClient::new(channel).max_decoding_message_size(256 << 20).max_encoding_message_size(256 << 20);
+        let mut client =
+            KvClient::new(channel).max_decoding_message_size(256 << 20).max_encoding_message_size(256 << 20);
         let unreachable = |what: &str| {
-            Error::new(Code::Unreachable, format!("{node} can't be reached ({what}): try again, or name another endpoint"))
+            Error::new(
+                Code::Unreachable,
+                format!("{node} can't be reached ({what}): try again, or name another endpoint"),
+            )
         };
         let mut answers = tokio::time::timeout(patience, client.session(frames(queue)))
             .await
@@ -118,7 +122,9 @@ impl Drop for Forget<'_> {
 }
 
 fn lost(node: &str, why: &str) -> Error {
-    let message = format!("{node} was lost before it answered ({why}): a write may or may not have happened; read the key, or try again");
+    let message = format!(
+        "{node} was lost before it answered ({why}): a write may or may not have happened; read the key, or try again"
+    );
     Error::new(Code::CoordinatorLost, message)
 }
 

@@ -3,9 +3,16 @@
 use std::{ffi::OsString, path::PathBuf, process::ExitCode};
 
 use clap::Parser;
-use tokio::{io::AsyncReadExt, signal::unix::{SignalKind, signal}, sync::watch};
+use tokio::{
+    io::AsyncReadExt,
+    signal::unix::{SignalKind, signal},
+    sync::watch,
+};
 
-use crate::{config::{self, Config}, server, telemetry};
+use crate::{
+    config::{self, Config},
+    server, telemetry,
+};
 
 /// A storage node of a Dynamo cluster.
 ///
@@ -105,7 +112,8 @@ fn start(config: Config, exit_with_stdin: bool) -> anyhow::Result<()> {
 }
 
 async fn until_told(stop: watch::Sender<bool>, exit_with_stdin: bool) {
-    let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
+    let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    else {
         return;
     };
     tokio::select! {

@@ -391,30 +391,68 @@ impl Config {
             }
         };
         let Self { cluster, node, limits, timeouts, .. } = self;
-        demand(!cluster.name.is_empty() && cluster.name.len() <= 64 && cluster.name.is_ascii(), "cluster.name: 1 to 64 ASCII characters".into());
+        demand(
+            !cluster.name.is_empty() && cluster.name.len() <= 64 && cluster.name.is_ascii(),
+            "cluster.name: 1 to 64 ASCII characters".into(),
+        );
         demand(!node.name.is_empty(), "node.name: say which of cluster.members this node is".into());
-        demand((16..=64 << 10).contains(&limits.key_bytes) && limits.key_bytes <= 32_000, "limits.key_bytes: 16 to 32000".into());
+        demand(
+            (16..=64 << 10).contains(&limits.key_bytes) && limits.key_bytes <= 32_000,
+            "limits.key_bytes: 16 to 32000".into(),
+        );
         demand(limits.value_bytes <= 64 << 20, "limits.value_bytes: at most 67108864 (64 MiB)".into());
-        demand(limits.message_bytes >= limits.value_bytes + (64 << 10), "limits.message_bytes: at least 64 KiB more than limits.value_bytes".into());
-        demand(limits.siblings_max >= 1 && limits.batch_items >= 1 && limits.session_inflight >= 1 && limits.inflight >= 1, "limits: siblings_max, batch_items, session_inflight and inflight are at least 1".into());
-        demand(timeouts.request_ms >= 10 && timeouts.replica_ms >= 1 && timeouts.connect_ms >= 1, "timeouts: request_ms is at least 10, the others at least 1".into());
+        demand(
+            limits.message_bytes >= limits.value_bytes + (64 << 10),
+            "limits.message_bytes: at least 64 KiB more than limits.value_bytes".into(),
+        );
+        demand(
+            limits.siblings_max >= 1 && limits.batch_items >= 1 && limits.session_inflight >= 1 && limits.inflight >= 1,
+            "limits: siblings_max, batch_items, session_inflight and inflight are at least 1".into(),
+        );
+        demand(
+            timeouts.request_ms >= 10 && timeouts.replica_ms >= 1 && timeouts.connect_ms >= 1,
+            "timeouts: request_ms is at least 10, the others at least 1".into(),
+        );
         demand(timeouts.replica_ms <= timeouts.request_ms, "timeouts.replica_ms: at most timeouts.request_ms".into());
         demand(self.gossip.interval_ms >= 10, "gossip.interval_ms: at least 10".into());
-        demand(self.handoff.bytes_per_s >= 1024 && self.handoff.window >= 1, "handoff: bytes_per_s is at least 1024, window at least 1".into());
-        demand(self.storage.interval_ms >= 1 && self.storage.readers >= 1, "storage: interval_ms and readers are at least 1".into());
-        for (key, value) in [("client_listen", &node.client_listen), ("peer_listen", &node.peer_listen), ("http_listen", &node.http_listen)] {
-            demand(value.parse::<std::net::SocketAddr>().is_ok(), format!("node.{key}: {value:?} is no address like 127.0.0.1:7400"));
+        demand(
+            self.handoff.bytes_per_s >= 1024 && self.handoff.window >= 1,
+            "handoff: bytes_per_s is at least 1024, window at least 1".into(),
+        );
+        demand(
+            self.storage.interval_ms >= 1 && self.storage.readers >= 1,
+            "storage: interval_ms and readers are at least 1".into(),
+        );
+        for (key, value) in [
+            ("client_listen", &node.client_listen),
+            ("peer_listen", &node.peer_listen),
+            ("http_listen", &node.http_listen),
+        ] {
+            demand(
+                value.parse::<std::net::SocketAddr>().is_ok(),
+                format!("node.{key}: {value:?} is no address like 127.0.0.1:7400"),
+            );
         }
         if !cluster.members.is_empty() && !node.name.is_empty() {
             match self.me() {
-                None => demand(false, format!("cluster.members: there is no member {:?} (node.name); members are {}", node.name, names(&cluster.members))),
-                Some(me) => demand(node.zone.is_empty() || node.zone == me.zone, format!("node.zone is {:?}, and cluster.members puts {:?} in zone {:?}", node.zone, me.name, me.zone)),
+                None => demand(
+                    false,
+                    format!(
+                        "cluster.members: there is no member {:?} (node.name); members are {}",
+                        node.name,
+                        names(&cluster.members)
+                    ),
+                ),
+                Some(me) => demand(
+                    node.zone.is_empty() || node.zone == me.zone,
+                    format!(
+                        "node.zone is {:?}, and cluster.members puts {:?} in zone {:?}",
+                        node.zone, me.name, me.zone
+                    ),
+                ),
             }
         }
-        match self.first_ring() {
-            Err(error) => problems.push(format!("cluster: {error}")),
-            Ok(_) => {}
-        }
+        if let Err(error) = self.first_ring() { problems.push(format!("cluster: {error}")) }
         if problems.is_empty() { Ok(()) } else { Err(ConfigError(problems)) }
     }
 

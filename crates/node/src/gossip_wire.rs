@@ -28,11 +28,15 @@ pub fn to_wire(message: Message) -> GossipMessage {
         }),
         Message::Ping { seq } => Wire::Ping(GossipPing { seq }),
         Message::Ack { seq } => Wire::Ack(GossipAck { seq }),
-        Message::PingRequest { target, seq } => Wire::PingRequest(GossipPingRequest { target: id_to_wire(target), seq }),
+        Message::PingRequest { target, seq } => {
+            Wire::PingRequest(GossipPingRequest { target: id_to_wire(target), seq })
+        }
         Message::PingReply { target, seq } => {
             Wire::PingReply(GossipPingReply { target: id_to_wire(target), seq, reached: true })
         }
-        Message::Buckets(buckets) => Wire::Buckets(GossipBuckets { buckets: buckets.iter().map(bucket_to_wire).collect() }),
+        Message::Buckets(buckets) => {
+            Wire::Buckets(GossipBuckets { buckets: buckets.iter().map(bucket_to_wire).collect() })
+        }
     };
     GossipMessage { message: Some(message) }
 }
@@ -47,9 +51,7 @@ pub fn from_wire(message: Wire) -> Option<Message> {
         },
         Wire::Ping(ping) => Message::Ping { seq: ping.seq },
         Wire::Ack(ack) => Message::Ack { seq: ack.seq },
-        Wire::PingRequest(request) => {
-            Message::PingRequest { target: id_from_wire(&request.target)?, seq: request.seq }
-        }
+        Wire::PingRequest(request) => Message::PingRequest { target: id_from_wire(&request.target)?, seq: request.seq },
         Wire::PingReply(reply) if reply.reached => {
             Message::PingReply { target: id_from_wire(&reply.target)?, seq: reply.seq }
         }

@@ -162,7 +162,8 @@ impl Handoff {
         let Some((target, key, digest)) = self.sent.remove(&reply.id) else { return };
         let refusal = match reply.reply {
             Some(Reply::Ack(_)) => {
-                return self.drive(target, |delivery, now, _, effects| delivery.on_confirmed(&key, digest, now, effects));
+                return self
+                    .drive(target, |delivery, now, _, effects| delivery.on_confirmed(&key, digest, now, effects));
             }
             Some(Reply::Refusal(refusal)) => refusal_of(crate::coordinator::refusal_of_wire(&refusal)),
             _ => Refusal::Invalid,
@@ -199,7 +200,9 @@ impl Handoff {
                 if dropped {
                     self.coordinator.metrics.hints_delivered.increment(1);
                 }
-                self.drive(target, |delivery, now, _, effects| delivery.on_dropped(key.as_bytes(), dropped, now, effects));
+                self.drive(target, |delivery, now, _, effects| {
+                    delivery.on_dropped(key.as_bytes(), dropped, now, effects)
+                });
             }
         }
     }
@@ -214,15 +217,13 @@ impl Handoff {
         let last_write_wins =
             self.coordinator.buckets.get(&bucket).is_ok_and(|bucket| bucket.mode == Mode::LastWriteWins);
         // Dropped here once it is confirmed, so the target's copy has to be as durable as this one (§6.1).
-        let write = ReplicaWrite { bucket, key: parts.key, set, digest, last_write_wins, hint_for: Bytes::new(), sync: true };
+        let write =
+            ReplicaWrite { bucket, key: parts.key, set, digest, last_write_wins, hint_for: Bytes::new(), sync: true };
         let id = self.next_id;
         self.next_id += 1;
         let view = self.coordinator.cluster.view();
-        let request = ReplicaRequest {
-            id,
-            epoch: view.ring.epoch(),
-            request: Some(replica_request::Request::Write(write)),
-        };
+        let request =
+            ReplicaRequest { id, epoch: view.ring.epoch(), request: Some(replica_request::Request::Write(write)) };
         let links = view.peer(target).and_then(|peer| peer.links.as_ref());
         match links.map(|links| links.of(Class::Background).send(request)) {
             Some(Ok(())) => {

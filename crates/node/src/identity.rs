@@ -39,7 +39,9 @@ pub struct Identity {
 #[derive(Debug, thiserror::Error)]
 pub enum IdentityError {
     /// Another node's.
-    #[error("{dir} holds the data of node {found:?} of cluster {cluster:?}, and this is node {name:?} of {ours:?}: nothing was changed; give this node its own node.data_dir")]
+    #[error(
+        "{dir} holds the data of node {found:?} of cluster {cluster:?}, and this is node {name:?} of {ours:?}: nothing was changed; give this node its own node.data_dir"
+    )]
     Another {
         /// The directory.
         dir: String,
@@ -53,7 +55,9 @@ pub enum IdentityError {
         ours: String,
     },
     /// A newer version's.
-    #[error("{dir} was written by a newer version (identity format {found}, this one reads up to {FORMAT}): nothing was changed; run the newer version")]
+    #[error(
+        "{dir} was written by a newer version (identity format {found}, this one reads up to {FORMAT}): nothing was changed; run the newer version"
+    )]
     Newer {
         /// The directory.
         dir: String,
@@ -61,7 +65,9 @@ pub enum IdentityError {
         found: u32,
     },
     /// Unreadable.
-    #[error("{path} is damaged ({what}): nothing was changed; restore it from a copy, or move the directory away and let the node be rebuilt from its replicas")]
+    #[error(
+        "{path} is damaged ({what}): nothing was changed; restore it from a copy, or move the directory away and let the node be rebuilt from its replicas"
+    )]
     Damaged {
         /// The file.
         path: String,
@@ -69,7 +75,9 @@ pub enum IdentityError {
         what: String,
     },
     /// Data without an identity.
-    #[error("{dir} holds files but no {FILE}: nothing was changed; it may be another program's directory, or the identity was lost: move the directory away and let the node be rebuilt from its replicas")]
+    #[error(
+        "{dir} holds files but no {FILE}: nothing was changed; it may be another program's directory, or the identity was lost: move the directory away and let the node be rebuilt from its replicas"
+    )]
     Missing {
         /// The directory.
         dir: String,

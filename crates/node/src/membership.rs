@@ -3,7 +3,9 @@
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use dynamo_gossip::{Bucket, BucketMode, Creation, Disk, Effect, Effects, Failure, Gossip, Message, PeerState, Phase, Target};
+use dynamo_gossip::{
+    Bucket, BucketMode, Creation, Disk, Effect, Effects, Failure, Gossip, Message, PeerState, Phase, Target,
+};
 use dynamo_quorum::NodeState;
 use dynamo_ring::NodeId;
 use dynamo_storage::{DiskState, Op};
@@ -41,7 +43,12 @@ pub struct Membership {
 
 impl Membership {
     /// Around a machine that knows the configured members.
-    pub fn new(machine: Gossip, coordinator: Arc<Coordinator>, my_address: String, connect_timeout: Duration) -> Arc<Self> {
+    pub fn new(
+        machine: Gossip,
+        coordinator: Arc<Coordinator>,
+        my_address: String,
+        connect_timeout: Duration,
+    ) -> Arc<Self> {
         let membership = Self {
             machine: Mutex::new(machine),
             coordinator,
@@ -232,7 +239,9 @@ impl Membership {
     }
 
     async fn persist_buckets(&self) {
-        let table = GossipBuckets { buckets: self.with(|machine| machine.buckets().iter().map(gossip_wire::bucket_to_wire).collect()) };
+        let table = GossipBuckets {
+            buckets: self.with(|machine| machine.buckets().iter().map(gossip_wire::bucket_to_wire).collect()),
+        };
         let (done, stored) = oneshot::channel();
         let op = Op::PutMeta { key: Bytes::from_static(BUCKETS_KEY), value: Some(table.encode_to_vec().into()) };
         if let Err((done, busy)) = self.coordinator.store.submit(op, Done::Task(done)) {
@@ -274,7 +283,9 @@ impl Membership {
     async fn deliver(&self, to: &Target, message: Message) -> Result<NodeId, Status> {
         let address = match to {
             Target::Address(address) => address.clone(),
-            Target::Node(id) => self.with(|machine| machine.info(*id).map(|info| info.peer_addr.clone())).unwrap_or_default(),
+            Target::Node(id) => {
+                self.with(|machine| machine.info(*id).map(|info| info.peer_addr.clone())).unwrap_or_default()
+            }
         };
         let envelope = GossipEnvelope {
             cluster: self.coordinator.cluster.name.clone(),

@@ -6,7 +6,9 @@ use std::{
 };
 
 use dynamo_wire::v1::ErrorCode;
-use metrics::{Counter, Gauge, Histogram, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
+use metrics::{
+    Counter, Gauge, Histogram, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram,
+};
 
 /// All counters of the request path.
 pub struct NodeMetrics {
@@ -43,14 +45,21 @@ pub struct NodeMetrics {
 impl NodeMetrics {
     /// Registers everything with the installed recorder.
     pub fn new() -> Self {
-        describe_histogram!("dynamo_request_seconds", metrics::Unit::Seconds, "Time from a request's arrival to its answer, as the coordinator sees it");
+        describe_histogram!(
+            "dynamo_request_seconds",
+            metrics::Unit::Seconds,
+            "Time from a request's arrival to its answer, as the coordinator sees it"
+        );
         describe_counter!("dynamo_requests_refused_total", "Requests answered with an error, by its code");
         describe_counter!("dynamo_reads_hedged_total", "Reads that asked one replica more because the first were slow");
         describe_counter!("dynamo_read_repairs_total", "Stale replicas that a read brought up to date");
         describe_counter!("dynamo_reads_with_siblings_total", "Reads answered with more than one value");
         describe_counter!("dynamo_hints_sent_total", "Writes that went to a fallback with a hint");
         describe_counter!("dynamo_hints_kept_total", "Hints that the coordinator kept because no fallback could");
-        describe_counter!("dynamo_hints_lost_total", "Hints that nobody could keep; the home misses the write until it is read or repaired");
+        describe_counter!(
+            "dynamo_hints_lost_total",
+            "Hints that nobody could keep; the home misses the write until it is read or repaired"
+        );
         describe_counter!("dynamo_hints_delivered_total", "Hints that reached their home");
         describe_counter!("dynamo_writes_forwarded_total", "Writes sent on to a home replica");
         describe_counter!("dynamo_engine_errors_total", "Engine operations that failed");
@@ -164,11 +173,13 @@ impl Quantiles {
         }
         let rank = (total as f64 * quantile) as u64;
         let mut seen = 0;
-        counts.iter().position(|count| {
-            seen += count;
-            seen > rank
-        })
-        .map(Self::upper)
+        counts
+            .iter()
+            .position(|count| {
+                seen += count;
+                seen > rank
+            })
+            .map(Self::upper)
     }
 }
 

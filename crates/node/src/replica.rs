@@ -7,7 +7,9 @@ use dynamo_quorum::{Durability, Refusal};
 use dynamo_ring::{NodeId, Partition, Position};
 use dynamo_storage::{Op, Read, RecordKey};
 use dynamo_version::Mode;
-use dynamo_wire::v1::{ReplicaRead, ReplicaReply, ReplicaRequest, ReplicaWrite, replica_reply::Reply, replica_request::Request};
+use dynamo_wire::v1::{
+    ReplicaRead, ReplicaReply, ReplicaRequest, ReplicaWrite, replica_reply::Reply, replica_request::Request,
+};
 use tokio::sync::mpsc::OwnedPermit;
 
 use crate::{
@@ -73,7 +75,9 @@ impl Replicas {
         let mode = self.coordinator.buckets.get(&read.bucket).map_or(Mode::Siblings, |bucket| bucket.mode);
         let hints = self.coordinator.hints_to_read(&key);
         let read = Read::State { key, hints, mode, digest_only: read.digest };
-        if let Err((done, busy)) = self.coordinator.store.read(read, Done::Peer { id, place, durable: false, hint: None }) {
+        if let Err((done, busy)) =
+            self.coordinator.store.read(read, Done::Peer { id, place, durable: false, hint: None })
+        {
             done.not_taken(busy);
         }
         Ok(())

@@ -216,14 +216,32 @@ impl Node {
 
         let mut servers = JoinSet::new();
         let (health, health_service) = tonic_health::server::health_reporter();
-        servers.spawn(serve_clients(listeners.client, config.limits.message_bytes, coordinator.clone(), membership.clone(), health_service));
-        servers.spawn(serve_peers(listeners.peer, config.cluster.name.clone(), id, coordinator.clone(), membership.clone()));
+        servers.spawn(serve_clients(
+            listeners.client,
+            config.limits.message_bytes,
+            coordinator.clone(),
+            membership.clone(),
+            health_service,
+        ));
+        servers.spawn(serve_peers(
+            listeners.peer,
+            config.cluster.name.clone(),
+            id,
+            coordinator.clone(),
+            membership.clone(),
+        ));
         let http = http::serve(listeners.http, metrics, readiness.clone(), end.clone());
         tasks.spawn(async move { http.await.unwrap_or_else(|error| tracing::error!(%error, "the HTTP port failed")) });
         health.set_serving::<KvServer<KvService>>().await;
         membership.announce(Phase::Serving).await;
         readiness.ready();
-        tracing::info!(node = config.node.name, client = config.node.client_listen, peer = config.node.peer_listen, http = config.node.http_listen, "ready");
+        tracing::info!(
+            node = config.node.name,
+            client = config.node.client_listen,
+            peer = config.node.peer_listen,
+            http = config.node.http_listen,
+            "ready"
+        );
 
         let outcome = tokio::select! {
             _ = stop.wait_for(|stop| *stop) => Ok(()),
@@ -242,7 +260,8 @@ impl Node {
         drain(&coordinator, Duration::from_millis(config.timeouts.drain_ms)).await;
         servers.shutdown().await;
         let _ = ended.send(true);
-        let _ = tokio::time::timeout(Duration::from_secs(2), async { while tasks.join_next().await.is_some() {} }).await;
+        let _ =
+            tokio::time::timeout(Duration::from_secs(2), async { while tasks.join_next().await.is_some() {} }).await;
         tasks.shutdown().await;
         outcome
     }
@@ -254,7 +273,10 @@ async fn drain(coordinator: &Coordinator, patience: Duration) {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     if coordinator.in_flight() > 0 {
-        tracing::warn!(requests = coordinator.in_flight(), "requests were not finished in time; their clients see the connection close");
+        tracing::warn!(
+            requests = coordinator.in_flight(),
+            "requests were not finished in time; their clients see the connection close"
+        );
     }
 }
 
@@ -305,8 +327,8 @@ fn peers(config: &Config, me: NodeId, clock: Clock) -> (Vec<Arc<Peer>>, Vec<Arc<
                 links.push(link.clone());
                 link
             };
-            let both = (id != me)
-                .then(|| Links { foreground: link(Class::Foreground), background: link(Class::Background) });
+            let both =
+                (id != me).then(|| Links { foreground: link(Class::Foreground), background: link(Class::Background) });
             Arc::new(Peer::new(id, both))
         })
         .collect();
@@ -325,7 +347,6 @@ fn my_info(config: &Config, me: &MemberConfig, identity: &Identity, ring_epoch: 
         ring_epoch,
         ..configured_info(config, me)
     }
-
 }
 
 fn configured_info(config: &Config, member: &MemberConfig) -> NodeInfo {

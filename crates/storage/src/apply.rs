@@ -110,7 +110,15 @@ pub fn merge(current: Option<&Record>, input: MergeInput) -> Result<Next, ApplyE
     let changed = record.digest != input.digest && set.merge(&received, input.mode);
     if !changed {
         let siblings = set.siblings().len();
-        return Ok(Next { record: record.clone(), changed, dot: None, siblings, superseded: 0, deleted: was_deleted, was_deleted });
+        return Ok(Next {
+            record: record.clone(),
+            changed,
+            dot: None,
+            siblings,
+            superseded: 0,
+            deleted: was_deleted,
+            was_deleted,
+        });
     }
     Ok(next(set, record.own_epoch, None, was_deleted))
 }
@@ -126,5 +134,13 @@ pub fn join(one: &Record, other: &Record) -> Result<Record, ApplyError> {
 fn next(set: SiblingSet, own_epoch: Option<u64>, dot: Option<Dot>, was_deleted: bool) -> Next {
     let encoded = set.encode();
     let record = Record { own_epoch, digest: SiblingSet::digest(&encoded), set: encoded };
-    Next { record, changed: true, dot, siblings: set.siblings().len(), superseded: 0, deleted: set.is_deleted(), was_deleted }
+    Next {
+        record,
+        changed: true,
+        dot,
+        siblings: set.siblings().len(),
+        superseded: 0,
+        deleted: set.is_deleted(),
+        was_deleted,
+    }
 }

@@ -27,7 +27,9 @@ pub enum StoreError {
         held: u64,
     },
     /// The key has as many siblings as it may, and the write has not read them. Nothing was changed.
-    #[error("the key has {siblings} siblings, the limit is {limit}: nothing was written; get the key, merge its values, and put with the context of that get")]
+    #[error(
+        "the key has {siblings} siblings, the limit is {limit}: nothing was written; get the key, merge its values, and put with the context of that get"
+    )]
     TooManySiblings {
         /// What the key has.
         siblings: usize,

@@ -68,7 +68,7 @@ impl Causality {
         if self.covers(&dot) {
             return;
         }
-        if dot.counter == self.counter(&dot.actor) + 1 {
+        if follows(&dot, self.counter(&dot.actor)) {
             self.raise(dot.actor, dot.counter);
             self.absorb_contiguous();
         } else if let Err(at) = self.cloud.binary_search(&dot) {
@@ -76,19 +76,27 @@ impl Causality {
         }
     }
 
-    /// Covers all that `other` covers too.
-    pub fn join(&mut self, other: &Causality) {
+    /// Covers all that `other` covers too; returns whether that is more than before.
+    pub fn join(&mut self, other: &Causality) -> bool {
+        let mut grew = false;
         for (actor, counter) in &other.vector {
             if self.counter(actor) < *counter {
                 self.raise(*actor, *counter);
+                grew = true;
             }
         }
         for dot in &other.cloud {
-            if let Err(at) = self.cloud.binary_search(dot) {
+            if !self.covers(dot)
+                && let Err(at) = self.cloud.binary_search(dot)
+            {
                 self.cloud.insert(at, *dot);
+                grew = true;
             }
         }
-        self.absorb_contiguous();
+        if grew {
+            self.absorb_contiguous();
+        }
+        grew
     }
 
     fn position(&self, actor: &Actor) -> Result<usize, usize> {
@@ -111,7 +119,7 @@ impl Causality {
         let cloud = std::mem::take(&mut self.cloud);
         for dot in cloud {
             let counter = self.counter(&dot.actor);
-            if dot.counter == counter + 1 {
+            if follows(&dot, counter) {
                 self.raise(dot.actor, dot.counter);
             } else if dot.counter > counter {
                 self.cloud.push(dot);
@@ -129,8 +137,16 @@ impl Causality {
         let sorted = self.vector.windows(2).all(|pair| pair[0].0 < pair[1].0) && self.cloud.is_sorted_by(|a, b| a < b);
         sorted
             && self.vector.iter().all(|(_, counter)| *counter > 0)
-            && self.cloud.iter().all(|dot| dot.counter > self.counter(&dot.actor) + 1)
+            && self.cloud.iter().all(|dot| {
+                let counter = self.counter(&dot.actor);
+                dot.counter > counter && !follows(dot, counter)
+            })
     }
+}
+
+/// Whether the dot is the next after `counter`, in a form that no counter overflows: they come from peers too.
+fn follows(dot: &Dot, counter: u64) -> bool {
+    dot.counter.checked_sub(1) == Some(counter)
 }
 
 impl PartialOrd for Causality {

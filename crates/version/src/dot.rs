@@ -21,3 +21,6 @@ pub struct Dot {
     /// Its number among the actor's writes of this key, from 1.
     pub counter: u64,
 }
+
+/// Decoders refuse a higher counter, so that what a peer sends never makes the next one overflow.
+pub(crate) const COUNTER_MAX: u64 = u64::MAX - 1;

@@ -7,7 +7,7 @@
 
 use crate::{
     causality::Causality,
-    dot::{Actor, Dot},
+    dot::{Actor, COUNTER_MAX, Dot},
     siblings::SiblingSet,
 };
 
@@ -39,13 +39,14 @@ pub fn mint(
         let actor = actor(epoch);
         let counter = set.causality().counter(&actor);
         // A context, or a detached dot, that knows more of this actor than the record does: the memory is broken.
-        if set.causality().highest(&actor) == counter && context.highest(&actor) <= counter {
+        let unbroken = set.causality().highest(&actor) == counter && context.highest(&actor) <= counter;
+        if unbroken && counter < COUNTER_MAX {
             return (Dot { actor, counter: counter + 1 }, epoch);
         }
     }
     let epoch = fresh();
     let actor = actor(epoch);
-    debug_assert!(set.causality().highest(&actor) == 0, "a fresh key epoch was used before");
-    let counter = set.causality().highest(&actor).max(context.highest(&actor)) + 1;
-    (Dot { actor, counter }, epoch)
+    // Nobody knows a fresh epoch, unless this disk was rolled back unseen: then at least what is known here is not reused.
+    let known = set.causality().highest(&actor).max(context.highest(&actor));
+    (Dot { actor, counter: known + 1 }, epoch)
 }

@@ -101,10 +101,18 @@ impl SiblingSet {
         self.siblings.iter().map(|sibling| sibling.timestamp).max().unwrap_or_default()
     }
 
+    /// The timestamp of a write over this state by a client that has seen versions up to `context_latest`: the wall
+    /// clock's, or right after the latest of them all if the clock is behind.
+    ///
+    /// So timestamps rise along causality, and a version that is dropped for its lower timestamp can never be one that
+    /// supersedes the winner: replicas end with the same version in whatever order they hear of them.
+    pub fn stamp(&self, wall_ms: u64, context_latest: Timestamp) -> Timestamp {
+        Timestamp::after(wall_ms, self.max_timestamp().max(context_latest))
+    }
+
     /// A write by a client that has seen `context`: it supersedes what the context covers, and nothing else.
     ///
-    /// `timestamp` has to be later than [`SiblingSet::max_timestamp`] and than the context's (see
-    /// [`Timestamp::after`]); that keeps last-write-wins a join.
+    /// `timestamp` has to come from [`SiblingSet::stamp`]: later than what it supersedes, or last-write-wins is no join.
     ///
     /// # Panics
     /// If the dot was minted before: that would hide a write.
@@ -119,22 +127,27 @@ impl SiblingSet {
 
     /// Takes in another replica's state; returns whether anything changed. Commutative, associative, idempotent.
     pub fn merge(&mut self, other: &SiblingSet, mode: Mode) -> bool {
-        if self.causality == other.causality && self.siblings.len() == other.siblings.len() && self == other {
+        if self == other {
             return false;
         }
-        let before = (self.siblings.len(), self.causality.clone());
-        let known = other;
-        self.siblings.retain(|sibling| known.has(&sibling.dot) || !known.causality.covers(&sibling.dot));
-        let mut changed = self.siblings.len() != before.0;
+        if self.is_empty() {
+            // The first that this replica hears of the key: the common case of a replicated create.
+            self.clone_from(other);
+            self.resolve(mode);
+            return !self.is_empty();
+        }
+        let before = self.siblings.len();
+        self.siblings.retain(|sibling| other.has(&sibling.dot) || !other.causality.covers(&sibling.dot));
+        let dropped = self.siblings.len() != before;
         for sibling in &other.siblings {
-            if !self.causality.covers(&sibling.dot) && !self.has(&sibling.dot) {
+            // What is covered is here already, or was superseded.
+            if !self.causality.covers(&sibling.dot) {
                 self.insert(sibling.clone());
-                changed = true;
             }
         }
-        self.causality.join(&other.causality);
+        let grew = self.causality.join(&other.causality);
         let resolved = self.resolve(mode);
-        changed || resolved || self.causality != before.1
+        dropped || grew || resolved
     }
 
     /// How this state stands to another.

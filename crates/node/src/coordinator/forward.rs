@@ -43,8 +43,7 @@ impl Coordinator {
     pub(super) fn forward(self: &Arc<Self>, home: NodeId, candidates: Candidates, write: Write, reply: ReplyTo) {
         self.metrics.forwarded.increment(1);
         let deadline_us = self.clock.now_us() + self.times.deadline_us;
-        let entry =
-            ForwardEntry { home, tried: SmallVec::new(), candidates, write, deadline_us, reply: Some(reply) };
+        let entry = ForwardEntry { home, tried: SmallVec::new(), candidates, write, deadline_us, reply: Some(reply) };
         let id = self.insert(Entry::Forward(entry));
         self.table.step(id, |entry| match entry {
             Entry::Forward(forward) => self.send_on(id, forward),

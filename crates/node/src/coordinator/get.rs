@@ -191,8 +191,7 @@ impl Coordinator {
                 return self.refuse(Refused::new(ErrorCode::Internal, message), reply);
             }
         };
-        let sealed =
-            self.contexts.seal(&entry.bucket.name, &entry.key, set.causality(), set.max_timestamp());
+        let sealed = self.contexts.seal(&entry.bucket.name, &entry.key, set.causality(), set.max_timestamp());
         let values: Vec<Bytes> = set.values().into_iter().cloned().collect();
         if values.len() > 1 {
             self.metrics.siblings_read.increment(1);

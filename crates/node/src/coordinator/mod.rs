@@ -24,10 +24,6 @@ use dynamo_storage::{Op, Read, RecordKey, StoreError};
 use dynamo_version::{Causality, ContextCodec, Timestamp};
 use dynamo_wire::v1::{ErrorCode, ReplicaReply, ReplicaRequest, replica_reply::Reply};
 
-pub use self::{
-    answers::{refusal_of_store, refusal_of_wire, wire_refusal},
-    table::RequestId,
-};
 use self::{
     answers::bad_context,
     forward::ForwardEntry,
@@ -35,6 +31,10 @@ use self::{
     put::{PutEntry, Write},
     table::{Ended, Table},
     ticker::Ticker,
+};
+pub use self::{
+    answers::{refusal_of_store, refusal_of_wire, wire_refusal},
+    table::RequestId,
 };
 use crate::{
     buckets::{BucketSettings, Buckets},
@@ -132,7 +132,13 @@ impl Coordinator {
     /// A coordinator with nothing in flight.
     pub fn new(parts: Parts) -> Arc<Self> {
         let hedge_us = AtomicU64::new(parts.times.hedge_us.unwrap_or(HEDGE_DEFAULT_US));
-        Arc::new(Self { parts, table: Table::new(), ticker: Ticker::default(), hedge_us, stopping: AtomicBool::new(false) })
+        Arc::new(Self {
+            parts,
+            table: Table::new(),
+            ticker: Ticker::default(),
+            hedge_us,
+            stopping: AtomicBool::new(false),
+        })
     }
 
     /// Takes a request; `reply` gets its answer, at once or later.
@@ -168,11 +174,10 @@ impl Coordinator {
 
     /// Takes the p95 of recent reads as the time after which one more replica is asked.
     pub fn adapt_hedging(&self) {
-        if self.times.hedge_us.is_none() {
-            if let Some(p95) = self.metrics.p95_get_us() {
+        if self.times.hedge_us.is_none()
+            && let Some(p95) = self.metrics.p95_get_us() {
                 self.hedge_us.store(p95.max(HEDGE_MIN_US), Ordering::Relaxed);
             }
-        }
     }
 
     /// A reply came over a link.
@@ -247,21 +252,18 @@ impl Coordinator {
         }
     }
 
-    fn address(
-        &self,
-        view: &View,
-        bucket: &BucketSettings,
-        key: &Bytes,
-    ) -> Result<(Partition, RecordKey), Refused> {
+    fn address(&self, view: &View, bucket: &BucketSettings, key: &Bytes) -> Result<(Partition, RecordKey), Refused> {
         let limit = self.limits.key_bytes;
         if key.is_empty() || key.len() > limit {
-            let what = if key.is_empty() { "the key is empty".to_owned() } else { format!("the key has {} bytes", key.len()) };
+            let what =
+                if key.is_empty() { "the key is empty".to_owned() } else { format!("the key has {} bytes", key.len()) };
             let message = format!("{what}: keys have 1 to {limit} bytes; nothing was read or written");
             return Err(Refused::new(ErrorCode::InvalidArgument, message));
         }
         let partition = view.ring.partitions().partition_of(Position::of(key));
-        let record = RecordKey::new(partition, bucket.name.as_bytes(), key, None)
-            .map_err(|error| Refused::new(ErrorCode::InvalidArgument, format!("{error}: nothing was read or written")))?;
+        let record = RecordKey::new(partition, bucket.name.as_bytes(), key, None).map_err(|error| {
+            Refused::new(ErrorCode::InvalidArgument, format!("{error}: nothing was read or written"))
+        })?;
         Ok((partition, record))
     }
 

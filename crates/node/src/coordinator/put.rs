@@ -10,7 +10,9 @@ use dynamo_quorum::{Put, PutEffect, PutEffects, PutSettings, Refusal};
 use dynamo_ring::NodeId;
 use dynamo_storage::{Applied, Op, RecordKey, StoreError};
 use dynamo_version::{Causality, Mode, Payload, Timestamp};
-use dynamo_wire::v1::{DeleteRequest, ErrorCode, ForwardedPut, PutRequest, ReplicaRequest, ReplicaWrite, replica_request};
+use dynamo_wire::v1::{
+    DeleteRequest, ErrorCode, ForwardedPut, PutRequest, ReplicaRequest, ReplicaWrite, replica_request,
+};
 
 use super::{
     Coordinator, Entry, RequestId,
@@ -93,11 +95,10 @@ impl Coordinator {
             Ok(checked) => checked,
             Err(refused) => return self.refuse(refused, reply),
         };
-        if !write.forwarded && !forward::coordinates_here(self.cluster.me, &checked.candidates) {
-            if let Some(home) = forward::next_coordinator(&checked.candidates, &[]) {
+        if !write.forwarded && !forward::coordinates_here(self.cluster.me, &checked.candidates)
+            && let Some(home) = forward::next_coordinator(&checked.candidates, &[]) {
                 return self.forward(home, checked.candidates, write, reply);
             }
-        }
         let machine = Put::new(self.cluster.me, &checked.candidates, checked.settings, true, self.clock.now_us());
         match machine {
             Ok(machine) => self.mint(&view, machine, checked, write, reply),

@@ -88,7 +88,8 @@ pub fn describe_ring(coordinator: &Coordinator, membership: &Membership) -> Desc
                     weight: member.weight,
                     client_address: info.map(|info| info.client_addr.clone()).unwrap_or_default(),
                     tokens,
-                    state: state_name(machine.state(member.id), info.map_or(Phase::Starting, |info| info.phase)).to_owned(),
+                    state: state_name(machine.state(member.id), info.map_or(Phase::Starting, |info| info.phase))
+                        .to_owned(),
                 }
             })
             .collect()

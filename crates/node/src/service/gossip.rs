@@ -5,7 +5,10 @@ use std::sync::Arc;
 use dynamo_wire::v1::{GossipEnvelope, GossipReceipt, gossip_server::Gossip};
 use tonic::{Request, Response, Status};
 
-use crate::{gossip_wire, membership::{self, Membership}};
+use crate::{
+    gossip_wire,
+    membership::{self, Membership},
+};
 
 /// Serves `dynamo.v1.Gossip`.
 pub struct GossipService {

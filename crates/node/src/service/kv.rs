@@ -116,10 +116,7 @@ impl Kv for KvService {
         Ok(Response::new(BatchPutResponse { results: results.collect() }))
     }
 
-    async fn describe_ring(
-        &self,
-        _: Request<DescribeRingRequest>,
-    ) -> Result<Response<DescribeRingResponse>, Status> {
+    async fn describe_ring(&self, _: Request<DescribeRingRequest>) -> Result<Response<DescribeRingResponse>, Status> {
         Ok(Response::new(describe_ring(&self.coordinator, &self.membership)))
     }
 

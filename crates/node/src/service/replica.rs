@@ -67,11 +67,7 @@ impl Replica for ReplicaService {
     }
 }
 
-async fn read(
-    replicas: Arc<Replicas>,
-    mut requests: Streaming<ReplicaRequests>,
-    replies: mpsc::Sender<ReplicaReply>,
-) {
+async fn read(replicas: Arc<Replicas>, mut requests: Streaming<ReplicaRequests>, replies: mpsc::Sender<ReplicaReply>) {
     while let Ok(Some(frame)) = requests.message().await {
         for request in frame.requests {
             let Ok(place) = replies.clone().reserve_owned().await else { return };

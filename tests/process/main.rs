@@ -1,0 +1,9 @@
+//! Real clusters of real processes, as a person starts them with `dynamo local`, and what people do to them.
+//!
+//! Each cluster has a folder and ports of its own and is stopped with the test, also when it fails.
+
+mod bad_input;
+mod cluster;
+mod packages;
+mod power_cut;
+mod tour;

@@ -76,16 +76,20 @@ fn rubbish_on_the_ports_and_clients_that_hang_up_do_no_harm() {
     cluster.ok(&["put", "k", "v"]);
     let port: u16 = cluster.endpoint.rsplit(':').next().unwrap().parse().unwrap();
     for port in [port, port + 1000, port + 2000] {
-        for rubbish in [&b"GET / HTTP/1.1\r\n\r\n"[..], b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\xff\xff\xff\xff\xff", &[0; 4096], b""] {
+        for rubbish in
+            [&b"GET / HTTP/1.1\r\n\r\n"[..], b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\xff\xff\xff\xff\xff", &[0; 4096], b""]
+        {
             let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
             let _ = stream.write_all(rubbish);
         }
     }
-    let connections: Vec<_> =
-        (0..2000).map(|_| TcpStream::connect_timeout(&([127, 0, 0, 1], port).into(), Duration::from_secs(10)).unwrap()).collect();
+    let connections: Vec<_> = (0..2000)
+        .map(|_| TcpStream::connect_timeout(&([127, 0, 0, 1], port).into(), Duration::from_secs(10)).unwrap())
+        .collect();
     assert_eq!(cluster.ok(&["get", "k"]).trim_end(), "v");
     drop(connections);
-    let mut load = cluster.command(&["bench", "--duration", "5s", "--keys", "100", "--concurrency", "8"]).spawn().unwrap();
+    let mut load =
+        cluster.command(&["bench", "--duration", "5s", "--keys", "100", "--concurrency", "8"]).spawn().unwrap();
     std::thread::sleep(Duration::from_millis(1500));
     load.kill().unwrap();
     load.wait().unwrap();

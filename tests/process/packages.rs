@@ -16,7 +16,8 @@ use crate::cluster::Cluster;
 /// The machine's package index as JSON lines, one record a package; returns how many. Elsewhere than on Debian the same
 /// number of records is made up, and it is said so; with DYNAMO_REQUIRE_REAL_INPUT that is a failure.
 pub fn write_records(path: &Path) -> usize {
-    let dumped = Command::new("apt-cache").arg("dumpavail").output().ok().filter(|output| output.stdout.len() > 1 << 20);
+    let dumped =
+        Command::new("apt-cache").arg("dumpavail").output().ok().filter(|output| output.stdout.len() > 1 << 20);
     let mut out = BufWriter::new(File::create(path).unwrap());
     let Some(dumped) = dumped else {
         assert!(
@@ -25,7 +26,8 @@ pub fn write_records(path: &Path) -> usize {
         );
         eprintln!("NOTE: no Debian package index on this machine: the records are made up");
         for n in 0..60_000 {
-            writeln!(out, r#"{{"Package":"made-up-{n}","Description":"{}é 漢字 {n}"}}"#, "words ".repeat(n % 300)).unwrap();
+            writeln!(out, r#"{{"Package":"made-up-{n}","Description":"{}é 漢字 {n}"}}"#, "words ".repeat(n % 300))
+                .unwrap();
         }
         return 60_000;
     };
@@ -65,7 +67,14 @@ fn nodes_are_killed_while_real_records_are_loaded_and_every_one_is_there() {
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    let stored = || cluster.json(&["status"])["nodes"].as_array().unwrap().iter().map(|row| row["keys"].as_u64().unwrap()).sum::<u64>();
+    let stored = || {
+        cluster.json(&["status"])["nodes"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|row| row["keys"].as_u64().unwrap())
+            .sum::<u64>()
+    };
     cluster.until("a part is loaded", || load.try_wait().unwrap().is_some() || stored() > records as u64 / 4);
     cluster.kill("node-2");
     cluster.until("more is loaded", || load.try_wait().unwrap().is_some() || stored() > records as u64 / 2);
@@ -73,7 +82,11 @@ fn nodes_are_killed_while_real_records_are_loaded_and_every_one_is_there() {
     let output = load.wait_with_output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let summary: Value = serde_json::from_slice(&output.stdout).unwrap();
-    assert_eq!((summary["records"].as_u64(), summary["failures"].as_u64()), (Some(records as u64), Some(0)), "{summary}");
+    assert_eq!(
+        (summary["records"].as_u64(), summary["failures"].as_u64()),
+        (Some(records as u64), Some(0)),
+        "{summary}"
+    );
 
     cluster.restart("node-2");
     cluster.restart("node-3");
@@ -82,5 +95,9 @@ fn nodes_are_killed_while_real_records_are_loaded_and_every_one_is_there() {
     cluster.kill("node-5");
     std::thread::sleep(Duration::from_millis(300));
     let verified = cluster.json(&["verify", file, "--key-field", "id"]);
-    assert_eq!((verified["records"].as_u64(), verified["failures"].as_u64()), (Some(records as u64), Some(0)), "{verified}");
+    assert_eq!(
+        (verified["records"].as_u64(), verified["failures"].as_u64()),
+        (Some(records as u64), Some(0)),
+        "{verified}"
+    );
 }

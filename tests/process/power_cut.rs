@@ -70,5 +70,10 @@ fn every_acknowledged_write_survives_the_loss_of_all_nodes_at_once() {
         }
         missing
     });
-    assert!(missing.is_empty(), "{} of {} acknowledged writes are lost: {missing:?}", missing.len(), acknowledged.len());
+    assert!(
+        missing.is_empty(),
+        "{} of {} acknowledged writes are lost: {missing:?}",
+        missing.len(),
+        acknowledged.len()
+    );
 }

@@ -60,7 +60,8 @@ fn a_strict_bucket_says_at_once_when_its_homes_are_down_and_a_sloppy_one_goes_on
     cluster.kill("node-4");
     cluster.kill("node-5");
     let keys: Vec<String> = (0..40).map(|n| format!("k{n}")).collect();
-    let codes: Vec<_> = keys.iter().map(|key| cluster.run(&["put", key, "v", "--bucket", "strict"]).status.code()).collect();
+    let codes: Vec<_> =
+        keys.iter().map(|key| cluster.run(&["put", key, "v", "--bucket", "strict"]).status.code()).collect();
     assert!(codes.contains(&Some(3)) && codes.iter().all(|code| matches!(code, Some(0 | 3))), "{codes:?}");
     for key in &keys {
         cluster.ok(&["put", key, "v", "-w", "3"]);

@@ -452,7 +452,9 @@ impl Config {
                 ),
             }
         }
-        if let Err(error) = self.first_ring() { problems.push(format!("cluster: {error}")) }
+        if let Err(error) = self.first_ring() {
+            problems.push(format!("cluster: {error}"))
+        }
         if problems.is_empty() { Ok(()) } else { Err(ConfigError(problems)) }
     }
 

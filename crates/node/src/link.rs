@@ -139,14 +139,15 @@ impl Link {
                 outcome = self.session(&identity, &*events) => outcome,
                 _ = stop.wait_for(|stop| *stop) => Ok(()),
             };
-            self.sender.store(None);
+            let connected = self.sender.swap(None).is_some();
             self.waiting_since_us.store(0, Ordering::Relaxed);
+            self.heard_us.store(0, Ordering::Relaxed);
             pause = match outcome {
                 Ok(()) => RECONNECT_MIN,
                 Err(status) => {
                     tracing::debug!(peer = %self.peer, class = ?self.class, %status, "no stream to the peer");
                     events.down(self.peer, self.class, lost(&status));
-                    if self.heard_recently() { RECONNECT_MIN } else { (pause * 2).min(RECONNECT_MAX) }
+                    if connected { RECONNECT_MIN } else { (pause * 2).min(RECONNECT_MAX) }
                 }
             };
             tokio::select! {
@@ -154,10 +155,6 @@ impl Link {
                 _ = stop.wait_for(|stop| *stop) => {}
             }
         }
-    }
-
-    fn heard_recently(&self) -> bool {
-        self.clock.now_us().saturating_sub(self.heard_us()) < RECONNECT_MAX.as_micros() as u64
     }
 
     async fn session(&self, identity: &StreamIdentity, events: &dyn LinkEvents) -> Result<(), Status> {

@@ -411,19 +411,29 @@ impl Get {
         peer.digest.is_some_and(|digest| digest == NEVER_WRITTEN || self.known.contains(&digest))
     }
 
+    /// R answers are in the join; and a fallback's stands only for a home that is absent, refused or fell silent. Else
+    /// two fallbacks that know nothing of the key could outrun the one home that has it, and the key would seem to be gone.
     fn enough(&self) -> bool {
-        self.peers.iter().filter(|peer| self.resolved(peer)).count() >= usize::from(self.r)
+        let resolved = self.peers.iter().filter(|peer| self.resolved(peer)).count();
+        let homes = || self.peers.iter().filter(|peer| peer.home);
+        let expected = homes().filter(|peer| peer.phase == Phase::Idle || self.is_promising(peer)).count();
+        let answered = homes().filter(|peer| self.resolved(peer)).count();
+        let r = usize::from(self.r);
+        resolved >= r && answered >= expected.min(r)
     }
 
     /// Nodes whose answers are in the join or are expected in time.
     fn promising(&self) -> usize {
-        let expected = |peer: &&Peer| match peer.phase {
+        self.peers.iter().filter(|peer| self.is_promising(peer)).count()
+    }
+
+    fn is_promising(&self, peer: &Peer) -> bool {
+        match peer.phase {
             _ if self.resolved(peer) => true,
             Phase::Waiting => peer.due != NEVER,
             Phase::Answered => !peer.full || self.chased(peer.digest),
             Phase::Idle | Phase::Refused => false,
-        };
-        self.peers.iter().filter(expected).count()
+        }
     }
 
     /// Nodes whose answers may still be in the join by the deadline.

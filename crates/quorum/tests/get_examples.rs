@@ -78,3 +78,35 @@ fn a_node_that_sends_a_digest_for_a_state_is_not_asked_for_ever() {
     let [GetEffect::Fail(reason), GetEffect::Finished] = &effects[..] else { panic!("{effects:?}") };
     assert_eq!(reason.refusals.count(Refusal::Invalid), 1);
 }
+
+#[test]
+fn fallbacks_that_know_nothing_do_not_outrun_the_one_home_that_is_alive() {
+    let candidates: Vec<Candidate> = [
+        (1, true, NodeState::Up),
+        (2, true, NodeState::Down),
+        (3, true, NodeState::Down),
+        (4, false, NodeState::Up),
+        (5, false, NodeState::Up),
+    ]
+    .into_iter()
+    .map(|(node, home, state)| Candidate { node: NodeId(node), home, state, latency_us: 0 })
+    .collect();
+    let settings = GetSettings {
+        r: 2,
+        sloppy: true,
+        mode: dynamo_version::Mode::Siblings,
+        hedge_after_us: 10,
+        replica_timeout_us: 1_000,
+        deadline_us: 10_000,
+    };
+    let mut get = Get::new(NodeId(4), &candidates, settings, 0).unwrap();
+    let mut effects = GetEffects::new();
+    get.start(0, &mut effects);
+    get.on_time(10, &mut effects);
+    get.on_state(NodeId(4), None, 20, &mut effects);
+    get.on_state(NodeId(5), None, 20, &mut effects);
+    assert!(!effects.iter().any(|effect| matches!(effect, GetEffect::Answer(_))), "{effects:?}");
+    // It stays silent: then the fallbacks stand for it too.
+    get.on_time(1_000, &mut effects);
+    assert!(effects.iter().any(|effect| matches!(effect, GetEffect::Answer(_))), "{effects:?}");
+}

@@ -175,9 +175,10 @@ impl Coordinator {
     /// Takes the p95 of recent reads as the time after which one more replica is asked.
     pub fn adapt_hedging(&self) {
         if self.times.hedge_us.is_none()
-            && let Some(p95) = self.metrics.p95_get_us() {
-                self.hedge_us.store(p95.max(HEDGE_MIN_US), Ordering::Relaxed);
-            }
+            && let Some(p95) = self.metrics.p95_get_us()
+        {
+            self.hedge_us.store(p95.max(HEDGE_MIN_US), Ordering::Relaxed);
+        }
     }
 
     /// A reply came over a link.

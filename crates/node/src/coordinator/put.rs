@@ -95,10 +95,12 @@ impl Coordinator {
             Ok(checked) => checked,
             Err(refused) => return self.refuse(refused, reply),
         };
-        if !write.forwarded && !forward::coordinates_here(self.cluster.me, &checked.candidates)
-            && let Some(home) = forward::next_coordinator(&checked.candidates, &[]) {
-                return self.forward(home, checked.candidates, write, reply);
-            }
+        if !write.forwarded
+            && !forward::coordinates_here(self.cluster.me, &checked.candidates)
+            && let Some(home) = forward::next_coordinator(&checked.candidates, &[])
+        {
+            return self.forward(home, checked.candidates, write, reply);
+        }
         let machine = Put::new(self.cluster.me, &checked.candidates, checked.settings, true, self.clock.now_us());
         match machine {
             Ok(machine) => self.mint(&view, machine, checked, write, reply),

@@ -1,0 +1,34 @@
+//! What is written down about the workspace agrees with it.
+
+use std::{collections::BTreeSet, fs, path::PathBuf};
+
+fn text(path: &str) -> String {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../..").join(path);
+    fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// The names of `[workspace.dependencies]`.
+fn dependencies(manifest: &str) -> BTreeSet<String> {
+    let lines = manifest.lines().skip_while(|line| *line != "[workspace.dependencies]").skip(1);
+    let entries = lines.take_while(|line| !line.starts_with('['));
+    entries.filter_map(|line| line.split_once(" = ")).map(|(name, _)| name.trim().to_owned()).collect()
+}
+
+/// The names of the table rows that give a reason, and of our own crates.
+fn documented(page: &str) -> BTreeSet<String> {
+    let (tables, own) = page.split_once("## The project's own crates").expect("the last section");
+    let rows = tables.lines().filter_map(|line| line.strip_prefix("| `")?.split_once("` | "));
+    let with_reason = rows.filter(|(_, reason)| reason.trim_end_matches([' ', '|']).len() > 10);
+    let names = with_reason.map(|(name, _)| name.to_owned());
+    names.chain(own.split('`').skip(1).step_by(2).map(str::to_owned)).collect()
+}
+
+#[test]
+fn every_dependency_has_its_reason_and_no_absent_one_is_listed() {
+    let (there, listed) = (dependencies(&text("Cargo.toml")), documented(&text("docs/DEPENDENCIES.md")));
+    assert!(there.len() > 30, "the manifest was not understood: {there:?}");
+    let missing: Vec<_> = there.difference(&listed).collect();
+    let absent: Vec<_> = listed.difference(&there).collect();
+    assert!(missing.is_empty(), "docs/DEPENDENCIES.md gives no reason for {missing:?}");
+    assert!(absent.is_empty(), "docs/DEPENDENCIES.md lists what Cargo.toml does not have: {absent:?}");
+}

@@ -6,10 +6,13 @@
 
 use std::{fmt, hash::Hasher};
 
-use bytes::{Buf, Bytes};
 use siphasher::sip128::{Hasher128, SipHasher24};
 
-use crate::{causality::Causality, clock::Timestamp, encode::DecodeError};
+use crate::{
+    causality::Causality,
+    clock::Timestamp,
+    encode::{DecodeError, Input},
+};
 
 /// The format that is sealed, and the newest that is opened.
 pub const CONTEXT_FORMAT: u8 = 1;
@@ -83,7 +86,7 @@ impl ContextCodec {
         causality.encode_into(&mut out);
         out.extend_from_slice(&latest.0.to_be_bytes());
         let code = self.code(&out);
-        out.extend_from_slice(&code);
+        out.extend_from_slice(&code.to_be_bytes());
         out
     }
 
@@ -104,7 +107,8 @@ impl ContextCodec {
             _ => return Err(ContextError::Damaged),
         }
         let (sealed, code) = context.split_at(bytes - CODE);
-        if self.code(sealed) != code {
+        // As one number: how long it takes does not tell how many bytes of a guess were right.
+        if self.code(sealed) != u128::from_be_bytes(code.try_into().expect("cut to CODE bytes")) {
             // Another cluster has another secret: its name tells it from a damaged one of ours.
             let ours = sealed[1..5] == self.cluster;
             return Err(if ours { ContextError::Damaged } else { ContextError::OtherCluster });
@@ -115,20 +119,21 @@ impl ContextCodec {
         if sealed[5..HEAD] != self.key(bucket, key) {
             return Err(ContextError::OtherKey);
         }
-        let mut rest = Bytes::copy_from_slice(&sealed[HEAD..]);
+        let mut rest = Input(&sealed[HEAD..]);
         let damaged = |_: DecodeError| ContextError::Damaged;
         let causality = Causality::decode_from(&mut rest).map_err(damaged)?;
-        let latest = rest.try_get_u64().map_err(|_| ContextError::Damaged)?;
-        if rest.has_remaining() { Err(ContextError::Damaged) } else { Ok((causality, Timestamp(latest))) }
+        let latest = rest.u64().map_err(damaged)?;
+        if rest.is_at_end() { Ok((causality, Timestamp(latest))) } else { Err(ContextError::Damaged) }
     }
 
     fn key(&self, bucket: &str, key: &[u8]) -> [u8; 8] {
-        let length = [bucket.len() as u8];
+        // With its length the bucket's name cannot run over into the key.
+        let length = (bucket.len() as u64).to_be_bytes();
         (SipHasher24::new_with_key(&self.secret).hash_of(&[&length, bucket.as_bytes(), key]) as u64).to_be_bytes()
     }
 
-    fn code(&self, sealed: &[u8]) -> [u8; CODE] {
-        SipHasher24::new_with_key(&self.secret).hash_of(&[sealed]).to_be_bytes()
+    fn code(&self, sealed: &[u8]) -> u128 {
+        SipHasher24::new_with_key(&self.secret).hash_of(&[sealed])
     }
 }
 

@@ -8,13 +8,13 @@
 
 use std::fmt;
 
-use bytes::{Buf, Bytes};
+use bytes::Bytes;
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::{
     causality::Causality,
     clock::Timestamp,
-    dot::{Actor, Dot},
+    dot::{Actor, COUNTER_MAX, Dot},
     siblings::{Payload, Sibling, SiblingSet},
 };
 
@@ -23,9 +23,10 @@ pub const FORMAT: u8 = 1;
 
 const TOMBSTONE: u8 = 0;
 const VALUE: u8 = 1;
-/// The least bytes of an actor with its counter, and of a sibling: bounds what a count may claim.
+/// The least bytes of an actor with its counter, of a sibling, of a dot: bounds what a count may claim.
 const ENTRY_BYTES_MIN: usize = 19;
 const SIBLING_BYTES_MIN: usize = 11;
+const DOT_BYTES_MIN: usize = 2;
 
 /// Bytes that are no encoded state. Nothing was changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -88,23 +89,30 @@ impl SiblingSet {
 
     /// Reads an encoding; values are slices of it.
     pub fn decode(encoded: Bytes) -> Result<Self, DecodeError> {
-        let mut input = encoded;
-        match get_u8(&mut input)? {
+        let mut input = Input(&encoded);
+        match input.u8()? {
             FORMAT => {}
             0 => return Err(DecodeError::NotCanonical("format 0")),
             found => return Err(DecodeError::NewerFormat { found }),
         }
         let causality = Causality::decode_from(&mut input)?;
-        let count = get_count(&mut input, SIBLING_BYTES_MIN)?;
+        let count = input.count(SIBLING_BYTES_MIN)?;
         let mut set = SiblingSet { causality, siblings: smallvec::SmallVec::with_capacity(count) };
         for _ in 0..count {
-            let sibling = set.get_sibling(&mut input)?;
+            let sibling = set.get_sibling(&mut input, &encoded)?;
             if set.siblings.last().is_some_and(|last| last.dot >= sibling.dot) {
                 return Err(DecodeError::NotCanonical("siblings out of order"));
             }
             set.siblings.push(sibling);
         }
-        if input.has_remaining() { Err(DecodeError::TrailingBytes) } else { Ok(set) }
+        if !input.is_at_end() {
+            return Err(DecodeError::TrailingBytes);
+        }
+        if count == 0 && !set.causality.is_empty() {
+            // No write leaves such a state. Read as one, it would say "nothing there" of what was acknowledged.
+            return Err(DecodeError::NotCanonical("a written key without a version"));
+        }
+        Ok(set)
     }
 
     /// Names an encoding: equal sets have equal digests, and 0 is never one (it stands for "never written").
@@ -112,20 +120,17 @@ impl SiblingSet {
         xxh3_64(encoded).max(1)
     }
 
-    fn get_sibling(&self, input: &mut Bytes) -> Result<Sibling, DecodeError> {
+    fn get_sibling(&self, input: &mut Input<'_>, encoded: &Bytes) -> Result<Sibling, DecodeError> {
         let dot = self.causality.get_dot(input)?;
         if !self.causality.covers(&dot) {
             return Err(DecodeError::NotCanonical("a sibling that its causality does not cover"));
         }
-        let timestamp = Timestamp(input.try_get_u64().map_err(|_| DecodeError::Truncated)?);
-        let payload = match get_u8(input)? {
+        let timestamp = Timestamp(input.u64()?);
+        let payload = match input.u8()? {
             TOMBSTONE => Payload::Tombstone,
             VALUE => {
-                let length = usize::try_from(get_varint(input)?).map_err(|_| DecodeError::Truncated)?;
-                if length > input.remaining() {
-                    return Err(DecodeError::Truncated);
-                }
-                Payload::Value(input.split_to(length))
+                let length = usize::try_from(input.varint()?).map_err(|_| DecodeError::Truncated)?;
+                Payload::Value(encoded.slice_ref(input.take(length)?))
             }
             _ => return Err(DecodeError::NotCanonical("a payload of unknown kind")),
         };
@@ -165,18 +170,18 @@ impl Causality {
         }
     }
 
-    pub(crate) fn decode_from(input: &mut Bytes) -> Result<Self, DecodeError> {
+    pub(crate) fn decode_from(input: &mut Input<'_>) -> Result<Self, DecodeError> {
         let mut causality = Causality::default();
-        for _ in 0..get_count(input, ENTRY_BYTES_MIN)? {
-            let actor = get_actor(input)?;
-            causality.vector.push((actor, get_varint(input)?));
+        for _ in 0..input.count(ENTRY_BYTES_MIN)? {
+            let actor = input.actor()?;
+            causality.vector.push((actor, input.counter()?));
         }
         // Looked up by index and by binary search below: sorted before anything relies on it.
         if !causality.is_normal() {
             return Err(DecodeError::NotCanonical("a version vector out of order"));
         }
         let mut cloud = smallvec::SmallVec::new();
-        for _ in 0..get_count(input, 2)? {
+        for _ in 0..input.count(DOT_BYTES_MIN)? {
             cloud.push(causality.get_dot(input)?);
         }
         causality.cloud = cloud;
@@ -195,10 +200,10 @@ impl Causality {
         put_varint(out, dot.counter);
     }
 
-    fn get_dot(&self, input: &mut Bytes) -> Result<Dot, DecodeError> {
-        let actor = match get_varint(input)? {
+    fn get_dot(&self, input: &mut Input<'_>) -> Result<Dot, DecodeError> {
+        let actor = match input.varint()? {
             0 => {
-                let actor = get_actor(input)?;
+                let actor = input.actor()?;
                 if self.counter(&actor) > 0 {
                     return Err(DecodeError::NotCanonical("an actor spelled out that the vector has"));
                 }
@@ -210,10 +215,7 @@ impl Causality {
                 entry.0
             }
         };
-        match get_varint(input)? {
-            0 => Err(DecodeError::NotCanonical("a dot with counter 0")),
-            counter => Ok(Dot { actor, counter }),
-        }
+        Ok(Dot { actor, counter: input.counter()? })
     }
 }
 
@@ -221,23 +223,6 @@ fn put_actor(out: &mut Vec<u8>, actor: &Actor) {
     out.extend_from_slice(&actor.node.to_be_bytes());
     put_varint(out, actor.incarnation);
     put_varint(out, actor.key_epoch);
-}
-
-fn get_actor(input: &mut Bytes) -> Result<Actor, DecodeError> {
-    let node = input.try_get_u128().map_err(|_| DecodeError::Truncated)?;
-    Ok(Actor { node, incarnation: get_varint(input)?, key_epoch: get_varint(input)? })
-}
-
-fn get_count(input: &mut Bytes, item_bytes_min: usize) -> Result<usize, DecodeError> {
-    let count = get_varint(input)?;
-    if count > (input.remaining() / item_bytes_min) as u64 {
-        return Err(DecodeError::Truncated);
-    }
-    Ok(count as usize)
-}
-
-fn get_u8(input: &mut Bytes) -> Result<u8, DecodeError> {
-    input.try_get_u8().map_err(|_| DecodeError::Truncated)
 }
 
 fn put_varint(out: &mut Vec<u8>, mut value: u64) {
@@ -248,21 +233,74 @@ fn put_varint(out: &mut Vec<u8>, mut value: u64) {
     out.push(value as u8);
 }
 
-fn get_varint(input: &mut Bytes) -> Result<u64, DecodeError> {
-    let mut value = 0;
-    for shift in (0..64).step_by(7) {
-        let byte = get_u8(input)?;
-        if shift == 63 && byte > 1 {
-            break;
-        }
-        value |= u64::from(byte & 0x7f) << shift;
-        if byte & 0x80 == 0 {
-            return if byte == 0 && shift > 0 {
-                Err(DecodeError::NotCanonical("a number with leading zeroes"))
-            } else {
-                Ok(value)
-            };
+/// What is still to be read.
+pub(crate) struct Input<'a>(pub(crate) &'a [u8]);
+
+impl<'a> Input<'a> {
+    pub(crate) fn is_at_end(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub(crate) fn u64(&mut self) -> Result<u64, DecodeError> {
+        Ok(u64::from_be_bytes(self.array()?))
+    }
+
+    fn u8(&mut self) -> Result<u8, DecodeError> {
+        let (first, rest) = self.0.split_first().ok_or(DecodeError::Truncated)?;
+        self.0 = rest;
+        Ok(*first)
+    }
+
+    fn take(&mut self, length: usize) -> Result<&'a [u8], DecodeError> {
+        let (taken, rest) = self.0.split_at_checked(length).ok_or(DecodeError::Truncated)?;
+        self.0 = rest;
+        Ok(taken)
+    }
+
+    fn array<const LENGTH: usize>(&mut self) -> Result<[u8; LENGTH], DecodeError> {
+        let (taken, rest) = self.0.split_first_chunk().ok_or(DecodeError::Truncated)?;
+        self.0 = rest;
+        Ok(*taken)
+    }
+
+    fn actor(&mut self) -> Result<Actor, DecodeError> {
+        let node = u128::from_be_bytes(self.array()?);
+        Ok(Actor { node, incarnation: self.varint()?, key_epoch: self.varint()? })
+    }
+
+    fn counter(&mut self) -> Result<u64, DecodeError> {
+        match self.varint()? {
+            0 => Err(DecodeError::NotCanonical("a counter of 0")),
+            counter if counter > COUNTER_MAX => Err(DecodeError::NotCanonical("a counter that no node reaches")),
+            counter => Ok(counter),
         }
     }
-    Err(DecodeError::NotCanonical("a number of more than 64 bits"))
+
+    /// How many items follow, each of some least length: a count that cannot be true allocates nothing.
+    fn count(&mut self, item_bytes_min: usize) -> Result<usize, DecodeError> {
+        let count = self.varint()?;
+        if count > (self.0.len() / item_bytes_min) as u64 {
+            return Err(DecodeError::Truncated);
+        }
+        Ok(count as usize)
+    }
+
+    fn varint(&mut self) -> Result<u64, DecodeError> {
+        let mut value = 0;
+        for shift in (0..u64::BITS).step_by(7) {
+            let byte = self.u8()?;
+            if shift == 63 && byte > 1 {
+                break;
+            }
+            value |= u64::from(byte & 0x7f) << shift;
+            if byte & 0x80 == 0 {
+                return if byte == 0 && shift > 0 {
+                    Err(DecodeError::NotCanonical("a number with leading zeroes"))
+                } else {
+                    Ok(value)
+                };
+            }
+        }
+        Err(DecodeError::NotCanonical("a number of more than 64 bits"))
+    }
 }

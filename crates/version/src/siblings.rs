@@ -128,7 +128,8 @@ impl SiblingSet {
     /// Takes in another replica's state; returns whether anything changed. Commutative, associative, idempotent.
     pub fn merge(&mut self, other: &SiblingSet, mode: Mode) -> bool {
         if self == other {
-            return false;
+            // Still resolved: a state that was joined without regard to the mode may hold more than one version.
+            return self.resolve(mode);
         }
         if self.is_empty() {
             // The first that this replica hears of the key: the common case of a replicated create.

@@ -78,3 +78,15 @@ fn the_clock_counts_within_a_millisecond_and_never_goes_back() {
     assert_eq!(Timestamp::after(u64::MAX, Timestamp::default()).wall_ms(), (1 << 48) - 1);
     assert_eq!(Timestamp::after(0, Timestamp(u64::MAX)), Timestamp(u64::MAX));
 }
+
+#[test]
+fn a_state_that_was_joined_without_regard_to_the_mode_is_resolved_when_merged() {
+    let (early, late) = (written(&SiblingSet::new(), 1, Timestamp(5)), written(&SiblingSet::new(), 2, Timestamp(6)));
+    let mut both = early.clone();
+    both.merge(&late, Mode::Siblings);
+    assert_eq!(both.siblings().len(), 2);
+    for mut replica in [SiblingSet::new(), early, late.clone(), both.clone()] {
+        assert!(replica.merge(&both, Mode::LastWriteWins));
+        assert_eq!(replica.siblings(), late.siblings());
+    }
+}

@@ -90,7 +90,10 @@ fn load(args: &Args) -> Result<Config, String> {
     sets.extend(args.name.as_ref().map(|name| format!("node.name={name}")));
     sets.extend(args.data_dir.as_ref().map(|dir| format!("node.data_dir={}", dir.display())));
     let file = text.as_ref().map(|(name, text)| (name.as_str(), text.as_str()));
-    config::load(file, std::env::vars(), &sets).map_err(|error| error.to_string())
+    // What is no text can't be a configuration value, and other programs' variables are none of ours.
+    let variables =
+        std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+    config::load(file, variables, &sets).map_err(|error| error.to_string())
 }
 
 fn start(config: Config, exit_with_stdin: bool) -> anyhow::Result<()> {

@@ -101,6 +101,12 @@ pub fn write(
 pub fn merge(current: Option<&Record>, input: MergeInput) -> Result<Next, ApplyError> {
     let received = decode_received(&input.set, input.digest)?;
     let Some(record) = current else {
+        // A hint that joined two records may bring more than one version to a bucket that keeps the latest.
+        if input.mode == Mode::LastWriteWins && received.siblings().len() > 1 {
+            let mut set = SiblingSet::new();
+            set.merge(&received, input.mode);
+            return Ok(next(set, None, None, false));
+        }
         let record = Record { own_epoch: None, digest: input.digest, set: input.set };
         let (siblings, deleted) = (received.siblings().len(), received.is_deleted());
         return Ok(Next { record, changed: true, dot: None, siblings, superseded: 0, deleted, was_deleted: false });

@@ -56,7 +56,7 @@ impl Default for Settings {
             journal_bytes_max: 256 << 20,
             reserve_bytes: 256 << 20,
             hints_bytes_max: 1 << 30,
-            siblings_max: 100,
+            siblings_max: 1000,
             queue_ops: 4096,
             queue_bytes: 64 << 20,
             batch_ops_max: 512,

@@ -16,7 +16,8 @@ pub fn assign(members: &[Member], partitions: PartitionCount, n: u8) -> Vec<u16>
     let zones = zones(members);
     let quotas = quotas(members, &zones, partitions.get(), n);
     let order = zone_order(&quotas, partitions.get() as usize, usize::from(n));
-    let mut dealers: Vec<_> = zones.values().map(|nodes| Dealer::new(members, nodes)).collect();
+    let mut dealers: Vec<_> =
+        zones.values().zip(&quotas).map(|(nodes, quota)| Dealer::new(members, nodes, *quota)).collect();
     order.iter().enumerate().map(|(token, zone)| dealers[*zone].deal(members, token)).collect()
 }
 
@@ -131,20 +132,24 @@ struct Dealer {
     weight: u64,
     dealt: Vec<u64>,
     total: u64,
+    quota: u64,
 }
 
 impl Dealer {
-    fn new(members: &[Member], nodes: &[u16]) -> Self {
+    fn new(members: &[Member], nodes: &[u16], quota: u64) -> Self {
         let weight = nodes.iter().map(|node| u64::from(members[usize::from(*node)].weight)).sum();
-        Self { nodes: nodes.to_vec(), weight, dealt: vec![0; nodes.len()], total: 0 }
+        Self { nodes: nodes.to_vec(), weight, dealt: vec![0; nodes.len()], total: 0, quota }
     }
 
     fn deal(&mut self, members: &[Member], token: usize) -> u16 {
         self.total += 1;
+        // Everyone has a token: the last ones go to those that have none yet, whatever their weight.
+        let left = self.quota + 1 - self.total;
+        let without = self.dealt.iter().filter(|dealt| **dealt == 0).count() as u64;
         let chosen = (0..self.nodes.len())
+            .filter(|at| without < left || self.dealt[*at] == 0 || without == 0)
             .max_by_key(|&at| {
                 let member = &members[usize::from(self.nodes[at])];
-                // Nodes without a token come first, so that everyone has one.
                 let due = i128::from(member.weight) * i128::from(self.total);
                 let behind = due - i128::from(self.dealt[at]) * i128::from(self.weight);
                 (behind, tie(token, member))

@@ -96,8 +96,13 @@ impl Cluster {
     /// Brings a killed node back.
     pub fn restart(&self, node: &str) {
         let dir = self.dir();
-        let output = self.run_with(&["local", "restart-node", node, "--dir", dir.to_str().unwrap()], None);
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        // The supervisor notices a death a moment after the kill.
+        self.until("a killed node is restarted", || {
+            let output = self.run_with(&["local", "restart-node", node, "--dir", dir.to_str().unwrap()], None);
+            let stderr = String::from_utf8_lossy(&output.stderr);
+            assert!(output.status.success() || stderr.contains("still running"), "{stderr}");
+            output.status.success()
+        });
     }
 
     /// Runs `dynamo` against this cluster.
@@ -162,7 +167,7 @@ impl Cluster {
     pub fn until(&self, what: &str, mut holds: impl FnMut() -> bool) {
         let until = Instant::now() + PATIENCE;
         while !holds() {
-            assert!(Instant::now() < until, "{what}: not in time\n{}", self.ok(&["status"]));
+            assert!(Instant::now() < until, "{what}: not in time");
             std::thread::sleep(Duration::from_millis(200));
         }
     }

@@ -2,10 +2,10 @@
 //!
 //! The first assignment only. Tokens are dealt clockwise. A zone's tokens follow its weight, but no zone gets more than
 //! every min(N, zones)-th one, for neighbours in different zones are what lets a walk take each token as it comes. Inside a
-//! zone each node is dealt its share in turn; ties are broken by hash, so that nodes do not always follow each other and
-//! the load of one that dies goes to many.
+//! zone each node is dealt its share in turn, never twice within N tokens if that can be; ties are broken by hash, so that
+//! nodes do not always follow each other and the load of one that dies goes to many.
 
-use std::collections::BTreeMap;
+use std::{cmp::Reverse, collections::BTreeMap};
 
 use md5::{Digest, Md5};
 
@@ -15,10 +15,15 @@ use crate::{position::PartitionCount, ring::Member};
 pub fn assign(members: &[Member], partitions: PartitionCount, n: u8) -> Vec<u16> {
     let zones = zones(members);
     let quotas = quotas(members, &zones, partitions.get(), n);
-    let order = zone_order(&quotas, partitions.get() as usize, usize::from(n));
-    let mut dealers: Vec<_> =
-        zones.values().zip(&quotas).map(|(nodes, quota)| Dealer::new(members, nodes, *quota)).collect();
-    order.iter().enumerate().map(|(token, zone)| dealers[*zone].deal(members, token)).collect()
+    let tokens = partitions.get() as usize;
+    let zoned = zones.values().zip(&quotas);
+    let mut dealers: Vec<_> = zoned.map(|(nodes, quota)| Dealer::new(members, nodes, *quota, tokens, n)).collect();
+    let mut owners = Vec::with_capacity(tokens);
+    for zone in zone_order(&quotas, tokens, usize::from(n)) {
+        let owner = dealers[zone].deal(members, &owners, tokens);
+        owners.push(owner);
+    }
+    owners
 }
 
 /// Members' indices by zone.
@@ -55,7 +60,8 @@ fn quotas(members: &[Member], zones: &BTreeMap<&str, Vec<u16>>, partitions: u32,
         }
     }
     share(&weights, &open, left, &mut quotas);
-    ensure_one_each(zones, &mut quotas);
+    let nodes: Vec<u64> = zones.values().map(|nodes| nodes.len() as u64).collect();
+    one_each(&nodes, &mut quotas);
     quotas
 }
 
@@ -69,7 +75,7 @@ fn share(weights: &[u64], open: &[usize], total: u64, quotas: &mut [u64]) {
         .iter()
         .map(|&zone| {
             quotas[zone] = total * weights[zone] / sum;
-            (std::cmp::Reverse(total * weights[zone] % sum), zone)
+            (Reverse(total * weights[zone] % sum), zone)
         })
         .collect();
     fractions.sort_unstable();
@@ -79,16 +85,15 @@ fn share(weights: &[u64], open: &[usize], total: u64, quotas: &mut [u64]) {
     }
 }
 
-/// A zone has at least as many tokens as nodes; what it lacks comes from the zone that has most to spare.
-fn ensure_one_each(zones: &BTreeMap<&str, Vec<u16>>, quotas: &mut [u64]) {
-    let nodes: Vec<u64> = zones.values().map(|nodes| nodes.len() as u64).collect();
-    for zone in 0..quotas.len() {
-        while quotas[zone] < nodes[zone] {
-            let spare = (0..quotas.len()).max_by_key(|other| (quotas[*other].saturating_sub(nodes[*other]), *other));
-            let donor = spare.expect("there is a zone");
-            assert!(quotas[donor] > nodes[donor], "as many tokens as nodes were checked before");
-            quotas[donor] -= 1;
-            quotas[zone] += 1;
+/// Each gets at least its `least`; what it lacks comes from the one that has most to spare.
+fn one_each(least: &[u64], shares: &mut [u64]) {
+    for poor in 0..shares.len() {
+        while shares[poor] < least[poor] {
+            let spare = |other: &usize| (shares[*other].saturating_sub(least[*other]), *other);
+            let donor = (0..shares.len()).max_by_key(spare).expect("there is at least one");
+            assert!(shares[donor] > least[donor], "as many tokens as nodes were checked before");
+            shares[donor] -= 1;
+            shares[poor] += 1;
         }
     }
 }
@@ -107,7 +112,7 @@ fn zone_order(quotas: &[u64], tokens: usize, n: usize) -> Vec<usize> {
             // Fixed point: how far the zone is behind where it would be if dealt evenly.
             let due = quotas[*zone] as i128 * (token as i128 + 1);
             let placed = (quotas[*zone] - left[*zone]) as i128 * tokens as i128;
-            (due - placed, std::cmp::Reverse(*zone))
+            (due - placed, Reverse(*zone))
         };
         let open = || (0..quotas.len()).filter(|zone| left[*zone] > 0);
         // A zone that can no longer be spaced out if it waits goes first.
@@ -126,35 +131,60 @@ fn zone_order(quotas: &[u64], tokens: usize, n: usize) -> Vec<usize> {
     order
 }
 
-/// Deals one zone's tokens to its nodes by weight.
+/// Deals one zone's tokens to its nodes by weight, at least one to each.
 struct Dealer {
     nodes: Vec<u16>,
-    weight: u64,
+    /// Tokens of each node in all.
+    shares: Vec<u64>,
+    /// Tokens that have to lie between two of the node's, so that no walk to N homes meets it twice; fewer where the node
+    /// is too heavy for that.
+    apart: Vec<usize>,
     dealt: Vec<u64>,
     total: u64,
-    quota: u64,
+    weight: u64,
+    n: u8,
 }
 
 impl Dealer {
-    fn new(members: &[Member], nodes: &[u16], quota: u64) -> Self {
-        let weight = nodes.iter().map(|node| u64::from(members[usize::from(*node)].weight)).sum();
-        Self { nodes: nodes.to_vec(), weight, dealt: vec![0; nodes.len()], total: 0, quota }
+    fn new(members: &[Member], nodes: &[u16], quota: u64, tokens: usize, n: u8) -> Self {
+        let weights: Vec<u64> = nodes.iter().map(|node| u64::from(members[usize::from(*node)].weight)).collect();
+        let all: Vec<usize> = (0..nodes.len()).collect();
+        let mut shares = vec![0; nodes.len()];
+        share(&weights, &all, quota, &mut shares);
+        one_each(&vec![1; nodes.len()], &mut shares);
+        let weight: u64 = weights.iter().sum();
+        let every = |own: u64| {
+            let (tokens, placed) = (tokens as u64 * weight, quota * own);
+            ((2 * tokens + placed) / (2 * placed)) as usize
+        };
+        let apart = weights.iter().map(|own| every(*own).clamp(1, usize::from(n)) - 1).collect();
+        Self { nodes: nodes.to_vec(), shares, apart, dealt: vec![0; nodes.len()], total: 0, weight, n }
     }
 
-    fn deal(&mut self, members: &[Member], token: usize) -> u16 {
+    /// Which node gets the token after those of `owners`, of `tokens` in all: the one most behind its share among those
+    /// that are not too near.
+    fn deal(&mut self, members: &[Member], owners: &[u16], tokens: usize) -> u16 {
         self.total += 1;
-        // Everyone has a token: the last ones go to those that have none yet, whatever their weight.
-        let left = self.quota + 1 - self.total;
-        let without = self.dealt.iter().filter(|dealt| **dealt == 0).count() as u64;
-        let chosen = (0..self.nodes.len())
-            .filter(|at| without < left || self.dealt[*at] == 0 || without == 0)
-            .max_by_key(|&at| {
-                let member = &members[usize::from(self.nodes[at])];
-                let due = i128::from(member.weight) * i128::from(self.total);
-                let behind = due - i128::from(self.dealt[at]) * i128::from(self.weight);
-                (behind, tie(token, member))
-            })
-            .expect("a zone has a node");
+        let token = owners.len();
+        let near_seam = token < 2 * usize::from(self.n);
+        let behind = |at: &usize| {
+            let member = &members[usize::from(self.nodes[*at])];
+            let due = i128::from(member.weight) * i128::from(self.total);
+            let behind = due - i128::from(self.dealt[*at]) * i128::from(self.weight);
+            // Where the ring closes, walks that skip tokens come to rest on the first: they are for nodes with less.
+            (behind, near_seam.then_some(Reverse(self.shares[*at])), tie(token, member))
+        };
+        let passed = |at: &usize| !owners[token.saturating_sub(self.apart[*at])..].contains(&self.nodes[*at]);
+        // Near the end the first tokens are neighbours too.
+        let ahead = |at: &usize| (token + 1 + self.apart[*at]).saturating_sub(tokens).min(token);
+        let returns = |at: &usize| !owners[..ahead(at)].contains(&self.nodes[*at]);
+        let open = || (0..self.nodes.len()).filter(|at| self.dealt[*at] < self.shares[*at]);
+        let chosen = open()
+            .filter(|at| passed(at) && returns(at))
+            .max_by_key(behind)
+            .or_else(|| open().filter(passed).max_by_key(behind))
+            .or_else(|| open().max_by_key(behind))
+            .expect("the shares add up to the zone's tokens");
         self.dealt[chosen] += 1;
         self.nodes[chosen]
     }

@@ -25,7 +25,7 @@ fn takes_only_rings(bytes: &[u8]) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(100))]
+    #![proptest_config(ProptestConfig::with_cases(24))]
 
     #[test]
     fn rings_come_back(cluster in clusters()) {
@@ -36,6 +36,10 @@ proptest! {
             prop_assert_eq!(decoded.walk_ids(partition), ring.walk_ids(partition));
         }
     }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(256))]
 
     #[test]
     fn damage_is_noticed(at: Index, bit in 0..8_u8, length: Index) {

@@ -49,3 +49,33 @@ fn walks_take_each_token_as_it_comes_but_for_the_seam() {
     // Four zones for three places leave no seam, whatever the number of tokens.
     assert_eq!(skipping(&even(3, 256, 4, 2).ring()), 0);
 }
+
+/// A node has its tokens' worth of replicas, which is less than N off; what walks skip at the seam adds less than N.
+#[test]
+fn equal_nodes_are_off_by_the_rounding_of_their_tokens_and_the_seam() {
+    for n in [1, 2, 3, 5] {
+        for (zones, each) in [(1, 3), (1, 7), (2, 2), (2, 5), (3, 1), (3, 3), (4, 3), (5, 2), (5, 8), (6, 2), (7, 4)] {
+            for count in [64, 512] {
+                let ring = even(n, count, zones, each).ring();
+                let (nodes, homes, skipping) = (zones * each, ring.homes(), skipping(&ring));
+                let seam = homes - 1;
+                let which = format!("N = {n}, {each} nodes in each of {zones} zones, Q = {count}");
+                assert!(skipping <= 2 * seam, "{which}: {skipping} walks skip tokens");
+                let most = if skipping == 0 { homes } else { homes + seam };
+                for (id, held) in replicas(&ring) {
+                    // In units of 1 / nodes, so as to stay exact.
+                    let off = (held * nodes).abs_diff(count as usize * homes);
+                    assert!(off < most * nodes, "{which}: {id} holds {held}");
+                }
+            }
+        }
+    }
+}
+
+/// With fewer zones than replicas the second node of a zone comes in turn, too: that no one holds twice its share.
+#[test]
+fn fewer_zones_than_replicas_load_nobody_more() {
+    let ring = even(3, 1024, 2, 2).ring();
+    assert_eq!(skipping(&ring), 0);
+    assert!(replicas(&ring).values().all(|held| *held == 768));
+}

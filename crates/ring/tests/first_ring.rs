@@ -10,7 +10,7 @@ use members::{clusters, even, member, partitions, reference_walk};
 use proptest::prelude::*;
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(120))]
+    #![proptest_config(ProptestConfig::with_cases(32))]
 
     #[test]
     fn preference_lists_have_all_the_nodes_and_zones_they_can(cluster in clusters()) {

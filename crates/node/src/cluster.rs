@@ -14,11 +14,24 @@ use smallvec::SmallVec;
 
 use crate::link::{Class, Link};
 
+/// What gossip makes of a member, for the request path.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Standing {
+    /// Serves reads and writes.
+    Up = 0,
+    /// Not asked at all.
+    Down = 1,
+    /// Its disk takes no writes.
+    ReadOnly = 2,
+    /// Slow to answer lately: asked only when too few others are left.
+    Suspect = 3,
+}
+
 /// A member as the request path sees it.
 pub struct Peer {
     /// Its id in the ring.
     pub id: NodeId,
-    state: AtomicU8,
+    standing: AtomicU8,
     latency_us: AtomicU32,
     /// None for this node itself.
     pub links: Option<Links>,
@@ -42,34 +55,26 @@ impl Links {
     }
 }
 
-const UP: u8 = 0;
-const DOWN: u8 = 1;
-const READ_ONLY: u8 = 2;
-
 impl Peer {
     /// A member of which nothing is known yet: taken for down until its stream opens, unless it is this node.
     pub fn new(id: NodeId, links: Option<Links>) -> Self {
-        let state = if links.is_some() { DOWN } else { UP };
-        Self { id, state: AtomicU8::new(state), latency_us: AtomicU32::new(0), links }
+        let standing = if links.is_some() { Standing::Down } else { Standing::Up };
+        Self { id, standing: AtomicU8::new(standing as u8), latency_us: AtomicU32::new(0), links }
     }
 
-    /// Whether it may be asked, and for what.
-    pub fn state(&self) -> State {
-        match self.state.load(Ordering::Relaxed) {
-            UP => State::Up,
-            READ_ONLY => State::ReadOnly,
-            _ => State::Down,
+    /// What gossip makes of it.
+    pub fn standing(&self) -> Standing {
+        match self.standing.load(Ordering::Relaxed) {
+            0 => Standing::Up,
+            2 => Standing::ReadOnly,
+            3 => Standing::Suspect,
+            _ => Standing::Down,
         }
     }
 
-    /// Sets what it may be asked for.
-    pub fn set_state(&self, state: State) {
-        let code = match state {
-            State::Up => UP,
-            State::ReadOnly => READ_ONLY,
-            State::Down => DOWN,
-        };
-        self.state.store(code, Ordering::Relaxed);
+    /// Sets what requests go by from now on.
+    pub fn set_standing(&self, standing: Standing) {
+        self.standing.store(standing as u8, Ordering::Relaxed);
     }
 
     /// A moving average over its last answers.
@@ -124,14 +129,23 @@ impl View {
     }
 
     /// Whom a request for `partition` may go to, in the order of the walk (§4.3, 4.6).
-    pub fn candidates(&self, partition: Partition) -> Candidates {
+    ///
+    /// A suspect counts as down while N others are up, so that nobody waits for it. With fewer, or where a fallback
+    /// does not count (`strict`), it is asked after all, as the slowest: it may answer, a node left out can not.
+    pub fn candidates(&self, partition: Partition, strict: bool) -> Candidates {
         let homes = usize::from(self.ring.n());
-        let walk = self.ring.walk_ids(partition).iter().enumerate();
-        walk.map(|(place, index)| {
-            let peer = &self.peers[usize::from(*index)];
-            Candidate { node: peer.id, home: place < homes, state: peer.state(), latency_us: peer.latency_us() }
-        })
-        .collect()
+        let walk = || self.ring.walk_ids(partition).iter().map(|index| &self.peers[usize::from(*index)]);
+        let ask_suspects = strict || walk().filter(|peer| peer.standing() == Standing::Up).take(homes).count() < homes;
+        let candidate = |(place, peer): (usize, &Arc<Peer>)| {
+            let (state, latency_us) = match peer.standing() {
+                Standing::Up => (State::Up, peer.latency_us()),
+                Standing::ReadOnly => (State::ReadOnly, peer.latency_us()),
+                Standing::Suspect if ask_suspects => (State::Up, u32::MAX),
+                Standing::Suspect | Standing::Down => (State::Down, u32::MAX),
+            };
+            Candidate { node: peer.id, home: place < homes, state, latency_us }
+        };
+        walk().enumerate().map(candidate).collect()
     }
 }
 
@@ -153,5 +167,37 @@ impl Cluster {
     /// The current view.
     pub fn view(&self) -> arc_swap::Guard<Arc<View>> {
         self.view.load()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use dynamo_ring::{Member, PartitionCount};
+
+    use super::*;
+
+    fn view(nodes: u128) -> View {
+        let member =
+            |id: u128| Member { id: NodeId(id), name: id.to_string(), zone: format!("z{}", id % 3), weight: 1 };
+        let ring = Ring::bootstrap(3, PartitionCount::try_from(16).unwrap(), (0..nodes).map(member).collect()).unwrap();
+        let peers: Vec<_> = ring.members().iter().map(|member| Arc::new(Peer::new(member.id, None))).collect();
+        let me = peers[0].id;
+        View::new(ring, peers, me)
+    }
+
+    fn asked(view: &View, strict: bool) -> usize {
+        let candidates = view.candidates(Partition(0), strict);
+        candidates.iter().filter(|candidate| candidate.state == State::Up).count()
+    }
+
+    #[test]
+    fn a_suspect_is_asked_only_when_too_few_others_are_left_or_only_homes_count() {
+        let view = view(5);
+        view.peers[1].set_standing(Standing::Suspect);
+        assert_eq!((asked(&view, false), asked(&view, true)), (4, 5));
+        view.peers[2].set_standing(Standing::Down);
+        assert_eq!((asked(&view, false), asked(&view, true)), (3, 4));
+        view.peers[3].set_standing(Standing::Down);
+        assert_eq!((asked(&view, false), asked(&view, true)), (3, 3));
     }
 }

@@ -157,6 +157,8 @@ pub struct LimitsConfig {
     pub message_bytes: usize,
     /// Items of a batch.
     pub batch_items: usize,
+    /// Connections of clients; one more is closed at once.
+    pub connections: usize,
     /// Unanswered requests of one session.
     pub session_inflight: usize,
     /// Unfinished requests of the node.
@@ -271,6 +273,7 @@ impl Default for LimitsConfig {
             siblings_max: 100,
             message_bytes: 16 << 20,
             batch_items: 1000,
+            connections: 15_000,
             session_inflight: 1024,
             inflight: 20_000,
         }

@@ -14,6 +14,7 @@ mod clock;
 mod cluster;
 mod completion;
 pub mod config;
+mod connections;
 mod coordinator;
 mod gossip_wire;
 mod handoff;

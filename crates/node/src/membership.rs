@@ -4,11 +4,10 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use dynamo_gossip::{
-    Bucket, BucketMode, Creation, Disk, Effect, Effects, Failure, Gossip, Message, PeerState, Phase, Target,
+    Bucket, BucketMode, Creation, Disk, Effect, Effects, Failure, Gossip, Load, Message, PeerState, Phase, Target,
 };
-use dynamo_quorum::NodeState;
 use dynamo_ring::NodeId;
-use dynamo_storage::{DiskState, Op};
+use dynamo_storage::{Counters, DiskState, Op};
 use dynamo_version::Mode;
 use dynamo_wire::v1::{GossipBuckets, GossipEnvelope, gossip_client::GossipClient, gossip_message};
 use parking_lot::Mutex;
@@ -18,6 +17,7 @@ use tonic::{Status, transport::Channel};
 
 use crate::{
     buckets::BucketSettings,
+    cluster::Standing,
     completion::Done,
     coordinator::Coordinator,
     gossip_wire,
@@ -187,16 +187,13 @@ impl Membership {
             DiskState::Full => Disk::Full,
             DiskState::Failing => Disk::Failing,
         };
-        let state = if disk == Disk::Ok { NodeState::Up } else { NodeState::ReadOnly };
-        self.coordinator.cluster.view().me().set_state(state);
+        let standing = if disk == Disk::Ok { Standing::Up } else { Standing::ReadOnly };
+        self.coordinator.cluster.view().me().set_standing(standing);
         self.machine.lock().set_self(|info| {
             info.disk = disk;
-            info.load.keys = counters.keys().saturating_sub(counters.tombstones());
-            info.load.tombstones = counters.tombstones();
-            info.load.bytes = counters.bytes();
-            info.load.hints_held = counters.hints();
+            info.load = load(counters);
             // In steps of 64 MiB, or it would be news each second.
-            info.load.disk_free = counters.disk_free() >> 26 << 26;
+            info.load.disk_free = info.load.disk_free >> 26 << 26;
             change(info);
         });
     }
@@ -212,14 +209,15 @@ impl Membership {
                 links.foreground.set_address(&info.peer_addr);
                 links.background.set_address(&info.peer_addr);
             }
-            let state = match (detector.state(), info.phase, info.disk) {
-                (PeerState::Up, Phase::Draining, _) => NodeState::Down,
-                (PeerState::Up, _, Disk::Ok) => NodeState::Up,
-                (PeerState::Up, ..) => NodeState::ReadOnly,
-                _ => NodeState::Down,
+            let standing = match (detector.state(), info.phase, info.disk) {
+                (PeerState::Up | PeerState::Suspect, Phase::Draining, _) => Standing::Down,
+                (PeerState::Up, _, Disk::Ok) => Standing::Up,
+                (PeerState::Up, ..) => Standing::ReadOnly,
+                (PeerState::Suspect, _, Disk::Ok) => Standing::Suspect,
+                _ => Standing::Down,
             };
-            peer.set_state(state);
-            let reachable = state == NodeState::Up;
+            peer.set_standing(standing);
+            let reachable = standing == Standing::Up;
             self.coordinator.handoff.send(HandoffNews::Reachable(info.id, reachable));
         }
     }
@@ -312,6 +310,17 @@ impl Membership {
         }
         channels.insert(address.to_owned(), channel.clone());
         Ok(channel)
+    }
+}
+
+/// What the engine counts, as gossip and `status` say it.
+pub fn load(counters: &Counters) -> Load {
+    Load {
+        keys: counters.keys().saturating_sub(counters.tombstones()),
+        tombstones: counters.tombstones(),
+        bytes: counters.bytes(),
+        hints_held: counters.hints(),
+        disk_free: counters.disk_free(),
     }
 }
 

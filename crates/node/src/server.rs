@@ -16,14 +16,14 @@ use dynamo_wire::v1::{
 };
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use tokio::{net::TcpListener, sync::watch, task::JoinSet};
-use tokio_stream::wrappers::TcpListenerStream;
 
 use crate::{
     buckets::Buckets,
     clock::Clock,
     cluster::{Cluster, Links, Peer, View},
     completion::LocalStore,
-    config::{Config, DurabilityKind, EngineKind, MemberConfig},
+    config::{Config, DurabilityKind, EngineKind, LimitsConfig, MemberConfig},
+    connections::incoming,
     coordinator::{Coordinator, Parts, RequestLimits, RequestTimes},
     handoff::{self, Handoff, HandoffEvents, HandoffNews},
     http::{self, Readiness},
@@ -35,6 +35,8 @@ use crate::{
     service::{admin::AdminService, gossip::GossipService, kv::KvService, replica::ReplicaService},
 };
 
+/// A peer holds three connections; more than a thousand peers are more than a ring can have.
+const PEER_CONNECTIONS: usize = 4096;
 const STREAM_WINDOW: u32 = 8 << 20;
 const CONNECTION_WINDOW: u32 = 16 << 20;
 
@@ -218,7 +220,7 @@ impl Node {
         let (health, health_service) = tonic_health::server::health_reporter();
         servers.spawn(serve_clients(
             listeners.client,
-            config.limits.message_bytes,
+            config.limits.clone(),
             coordinator.clone(),
             membership.clone(),
             health_service,
@@ -404,7 +406,7 @@ async fn upkeep(metrics: PrometheusHandle, coordinator: Arc<Coordinator>, mut st
 
 async fn serve_clients(
     listener: TcpListener,
-    message_bytes: usize,
+    limits: LimitsConfig,
     coordinator: Arc<Coordinator>,
     membership: Arc<Membership>,
     health: tonic_health::pb::health_server::HealthServer<impl tonic_health::pb::health_server::Health>,
@@ -415,14 +417,14 @@ async fn serve_clients(
         .build_v1()
         .expect("the descriptors were generated with the code");
     let kv = KvServer::new(KvService::new(coordinator.clone(), membership.clone()))
-        .max_decoding_message_size(message_bytes)
+        .max_decoding_message_size(limits.message_bytes)
         .max_encoding_message_size(PEER_MESSAGE_BYTES);
     server()
         .add_service(health)
         .add_service(reflection)
         .add_service(kv)
         .add_service(AdminServer::new(AdminService::new(coordinator, membership)))
-        .serve_with_incoming(incoming(listener))
+        .serve_with_incoming(incoming(listener, "client", limits.connections))
         .await
 }
 
@@ -440,7 +442,7 @@ async fn serve_peers(
     server()
         .add_service(replica)
         .add_service(GossipServer::new(GossipService::new(cluster, me, membership)))
-        .serve_with_incoming(incoming(listener))
+        .serve_with_incoming(incoming(listener, "peer", PEER_CONNECTIONS))
         .await
 }
 
@@ -450,16 +452,4 @@ fn server() -> tonic::transport::Server {
         .initial_connection_window_size(CONNECTION_WINDOW)
         .http2_keepalive_interval(Some(Duration::from_secs(20)))
         .http2_keepalive_timeout(Some(Duration::from_secs(20)))
-}
-
-type Incoming = std::pin::Pin<Box<dyn futures_util::Stream<Item = std::io::Result<tokio::net::TcpStream>> + Send>>;
-
-fn incoming(listener: TcpListener) -> Incoming {
-    use futures_util::StreamExt;
-    // A connection that can't be set up (no file left, reset at once) is its own failure, not the server's.
-    Box::pin(TcpListenerStream::new(listener).filter_map(async |accepted| {
-        let stream = accepted.ok()?;
-        stream.set_nodelay(true).ok()?;
-        Some(Ok(stream))
-    }))
 }

@@ -1,8 +1,12 @@
 //! `dynamo status`: the cluster as one of its nodes sees it (§4.8.3: failure detection is local).
 
+use std::{collections::BTreeSet, time::Duration};
+
 use clap::Args;
+use dynamo_client::{Client, Config};
 use dynamo_wire::v1;
 use serde_json::{Value, json};
+use tokio::task::JoinSet;
 
 use crate::{args, failure::Failure, output};
 
@@ -12,7 +16,11 @@ Examples:
   dynamo status --endpoint 127.0.0.1:7402          # as the third node sees it
   dynamo status -o json | jq '[.nodes[].hints] | add'
 
-Each node judges by itself which others are up: two nodes may disagree for some seconds.";
+Each node judges by itself which others are up: two nodes may disagree for some seconds. Figures are each node's own;
+those of a node that can't be asked are the last that gossip carried, marked ~ (\"live\": false).";
+
+/// A node that is up says its figures at once; nobody wants to wait longer for one that hangs.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Shows the nodes as the asked one sees them
 #[derive(Debug, Args)]
@@ -26,35 +34,63 @@ pub struct Command {
 
 impl Command {
     pub async fn run(self) -> Result<(), Failure> {
-        let status = self.endpoint.connect().await?.status().await?;
+        let mut status = self.endpoint.connect().await?.status().await?;
+        let live = freshen(&mut status).await;
         if self.output.json() {
-            return output::document(&document(&status));
+            return output::document(&document(&status, &live));
         }
         output::line(format!(
             "Cluster {}, ring epoch {}, as {} sees it",
             status.cluster, status.ring_epoch, status.asked
         ))?;
-        let rows = status.nodes.iter().map(row).collect();
+        let rows = status.nodes.iter().map(|node| row(node, live.contains(&node.id))).collect();
         let header = ["ID", "ZONE", "STATE", "KEYS", "HINTS", "DISK", "EPOCH", "ENDPOINT"];
         output::print_table(&output::table(&header, &["KEYS", "HINTS", "EPOCH"], rows))
     }
 }
 
-fn row(node: &v1::NodeStatus) -> Vec<String> {
+/// Has each node say its own figures: what the asked one has of them is as old as gossip's last round. Its judgement of
+/// their state stays. Returns the ids of those whose figures are their own.
+async fn freshen(status: &mut v1::StatusResponse) -> BTreeSet<String> {
+    let asked = status.asked.clone();
+    let mut questions = JoinSet::new();
+    for node in status.nodes.iter().filter(|node| node.name != asked && node.state != "down") {
+        let (id, address) = (node.id.clone(), node.client_address.clone());
+        questions.spawn(async move { tokio::time::timeout(PATIENCE, own_figures(id, address)).await.ok().flatten() });
+    }
+    let mut live: BTreeSet<String> =
+        status.nodes.iter().filter(|node| node.name == asked).map(|node| node.id.clone()).collect();
+    while let Some(answer) = questions.join_next().await {
+        let Ok(Some(own)) = answer else { continue };
+        let Some(node) = status.nodes.iter_mut().find(|node| node.id == own.id) else { continue };
+        live.insert(own.id.clone());
+        let (state, last_heard_ms) = (std::mem::take(&mut node.state), node.last_heard_ms);
+        *node = v1::NodeStatus { state, last_heard_ms, ..own };
+    }
+    live
+}
+
+async fn own_figures(id: String, address: String) -> Option<v1::NodeStatus> {
+    let client = Client::connect(Config::new(vec![address])).await.ok()?;
+    client.status().await.ok()?.nodes.into_iter().find(|node| node.id == id)
+}
+
+fn row(node: &v1::NodeStatus, live: bool) -> Vec<String> {
+    let figure = |value: u64| format!("{}{value}", if live { "" } else { "~" });
     let disk = format!("{} ({})", node.disk, output::bytes_for_people(node.disk_bytes));
     vec![
         node.name.clone(),
         node.zone.clone(),
         node.state.clone(),
-        node.keys.to_string(),
-        node.hints.to_string(),
+        figure(node.keys),
+        figure(node.hints),
         disk,
         node.ring_epoch.to_string(),
         node.client_address.clone(),
     ]
 }
 
-fn document(status: &v1::StatusResponse) -> Value {
+fn document(status: &v1::StatusResponse, live: &BTreeSet<String>) -> Value {
     let nodes: Vec<Value> = status
         .nodes
         .iter()
@@ -74,6 +110,7 @@ fn document(status: &v1::StatusResponse) -> Value {
                 "endpoint": node.client_address,
                 "last_heard_ms": node.last_heard_ms,
                 "incarnation": node.incarnation,
+                "live": live.contains(&node.id),
             })
         })
         .collect();
@@ -88,9 +125,16 @@ mod tests {
     fn programs_find_the_name_as_id_and_the_uuid_beside_it() {
         let node = v1::NodeStatus { id: "uuid".into(), name: "node-1".into(), hints: 7, ..Default::default() };
         let status = v1::StatusResponse { cluster: "local".into(), nodes: vec![node], ..Default::default() };
-        let document = document(&status);
+        let document = document(&status, &BTreeSet::from(["uuid".to_owned()]));
         assert_eq!(document["nodes"][0]["id"], "node-1");
         assert_eq!(document["nodes"][0]["node_id"], "uuid");
         assert_eq!(document["nodes"][0]["hints"], 7);
+        assert_eq!(document["nodes"][0]["live"], true);
+    }
+
+    #[test]
+    fn figures_that_gossip_carried_are_marked() {
+        let node = v1::NodeStatus { keys: 12, ..Default::default() };
+        assert_eq!((&row(&node, true)[3], &row(&node, false)[3]), (&"12".to_owned(), &"~12".to_owned()));
     }
 }

@@ -31,11 +31,12 @@ pub(super) fn coordinates_here(me: NodeId, candidates: &[Candidate]) -> bool {
     candidates.iter().any(|candidate| candidate.node == me && candidate.home && candidate.state == NodeState::Up)
 }
 
-/// The first home that can write and was not tried yet.
+/// The first home that can write and was not tried yet; a suspect only when there is no other.
 pub(super) fn next_coordinator(candidates: &[Candidate], tried: &[NodeId]) -> Option<NodeId> {
     candidates
         .iter()
-        .find(|candidate| candidate.home && candidate.state == NodeState::Up && !tried.contains(&candidate.node))
+        .filter(|candidate| candidate.home && candidate.state == NodeState::Up && !tried.contains(&candidate.node))
+        .min_by_key(|candidate| candidate.latency_us == u32::MAX)
         .map(|candidate| candidate.node)
 }
 

@@ -62,7 +62,7 @@ impl Coordinator {
             deadline_us: self.times.deadline_us,
         };
         let now = self.clock.now_us();
-        let candidates = view.candidates(partition);
+        let candidates = view.candidates(partition, bucket.strict);
         let machine = Get::new(self.cluster.me, &candidates, settings, now).map_err(|error| not_enough(&error))?;
         let epoch = view.ring.epoch();
         Ok(GetEntry { record, bucket, key: get.key, machine, epoch, began_us: now, reply: None })

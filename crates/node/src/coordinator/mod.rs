@@ -18,7 +18,7 @@ use std::sync::{
 };
 
 use bytes::Bytes;
-use dynamo_quorum::{Durability, NodeState, Refusal};
+use dynamo_quorum::{Durability, Refusal};
 use dynamo_ring::{NodeId, Partition, Position};
 use dynamo_storage::{Op, Read, RecordKey, StoreError};
 use dynamo_version::{Causality, ContextCodec, Timestamp};
@@ -39,7 +39,7 @@ pub use self::{
 use crate::{
     buckets::{BucketSettings, Buckets},
     clock::Clock,
-    cluster::{Cluster, View},
+    cluster::{Cluster, Standing, View},
     completion::{Done, LocalStore},
     handoff::HandoffEvents,
     link::Class,
@@ -249,7 +249,7 @@ impl Coordinator {
     fn store_failed(&self, error: &StoreError) {
         self.metrics.engine_errors.increment(1);
         if matches!(error, StoreError::DiskFull | StoreError::DiskFailing(_)) {
-            self.cluster.view().me().set_state(NodeState::ReadOnly);
+            self.cluster.view().me().set_standing(Standing::ReadOnly);
         }
     }
 

@@ -128,7 +128,8 @@ impl Coordinator {
             replica_timeout_us: self.times.replica_us,
             deadline_us: self.times.deadline_us,
         };
-        Ok(Checked { bucket, record, seen, seen_ts, settings, candidates: view.candidates(partition) })
+        let candidates = view.candidates(partition, bucket.strict);
+        Ok(Checked { bucket, record, seen, seen_ts, settings, candidates })
     }
 
     /// Has the engine give the version its dot; the rest follows when it is with the operating system.

@@ -14,7 +14,7 @@ use crate::{
     buckets::BucketSettings,
     clock::Clock,
     coordinator::Coordinator,
-    membership::Membership,
+    membership::{self, Membership},
     request::{Refused, status},
 };
 
@@ -39,6 +39,8 @@ impl AdminService {
             Disk::Full => "full",
             Disk::Failing => "failing",
         };
+        // What gossip carries of this node is a round old.
+        let load = if me { membership::load(self.coordinator.store.counters()) } else { info.load };
         NodeStatus {
             id: info.id.to_string(),
             name: info.name.clone(),
@@ -46,11 +48,11 @@ impl AdminService {
             state: state_name(if me { PeerState::Up } else { detector.state() }, info.phase).to_owned(),
             client_address: info.client_addr.clone(),
             peer_address: info.peer_addr.clone(),
-            keys: info.load.keys,
-            tombstones: info.load.tombstones,
-            hints: if me { self.coordinator.store.counters().hints() } else { info.load.hints_held },
-            disk_bytes: info.load.bytes,
-            disk_free_bytes: info.load.disk_free,
+            keys: load.keys,
+            tombstones: load.tombstones,
+            hints: load.hints_held,
+            disk_bytes: load.bytes,
+            disk_free_bytes: load.disk_free,
             disk: disk.to_owned(),
             ring_epoch: info.ring_epoch,
             last_heard_ms,

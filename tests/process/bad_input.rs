@@ -67,7 +67,14 @@ fn a_folder_in_use_or_of_other_settings_and_a_taken_port_are_refused() {
     assert!(check(&config).status.success());
     refused(&check(&format!("{config}\nsurprise: 1\n")), 2, "surprise");
     refused(&check("cluster: {name: x\n"), 2, "line");
-    refused(&cluster.run(&["node", "--config", &format!("{dir}/nodes/node-1/node.yaml")]), 1, "in use");
+    let config = format!("{dir}/nodes/node-1/node.yaml");
+    refused(&cluster.run(&["node", "--config", &config]), 1, "node.client_listen: can't listen on");
+    let free: Vec<String> = ["node.client_listen", "node.peer_listen", "node.http_listen"]
+        .map(|key| format!("--set={key}=127.0.0.1:0"))
+        .into();
+    let elsewhere: Vec<&str> =
+        ["node", "--config", &config].into_iter().chain(free.iter().map(String::as_str)).collect();
+    refused(&cluster.run(&elsewhere), 1, "in use");
 }
 
 #[test]
@@ -83,11 +90,6 @@ fn rubbish_on_the_ports_and_clients_that_hang_up_do_no_harm() {
             let _ = stream.write_all(rubbish);
         }
     }
-    let connections: Vec<_> = (0..2000)
-        .map(|_| TcpStream::connect_timeout(&([127, 0, 0, 1], port).into(), Duration::from_secs(10)).unwrap())
-        .collect();
-    assert_eq!(cluster.ok(&["get", "k"]).trim_end(), "v");
-    drop(connections);
     let mut load =
         cluster.command(&["bench", "--duration", "5s", "--keys", "100", "--concurrency", "8"]).spawn().unwrap();
     std::thread::sleep(Duration::from_millis(1500));

@@ -10,7 +10,8 @@ use std::{
 
 use serde_json::Value;
 
-const DYNAMO: &str = env!("CARGO_BIN_EXE_dynamo");
+/// The program.
+pub const DYNAMO: &str = env!("CARGO_BIN_EXE_dynamo");
 /// How long a cluster may take to be ready, or hints to be delivered: never an expectation of speed.
 const PATIENCE: Duration = Duration::from_secs(120);
 
@@ -26,22 +27,34 @@ static NEXT_PORT: AtomicU16 = AtomicU16::new(0);
 impl Cluster {
     /// Starts `nodes` nodes; `extra` are further flags of `dynamo local`.
     pub fn start(nodes: usize, extra: &[&str]) -> Self {
+        Self::start_prepared(nodes, extra, |_| Command::new(DYNAMO))
+    }
+
+    /// The same, with the command that `launcher` makes for the cluster's folder in place of the plain program: flags
+    /// are added at its end.
+    pub fn start_prepared(nodes: usize, extra: &[&str], launcher: impl Fn(&Path) -> Command) -> Self {
         // Other tests of this process, and other processes, have ports too: a taken one is said so, and the next is tried.
         for _ in 0..20u16 {
             let offset = NEXT_PORT.fetch_add(1, Ordering::Relaxed);
             // Peers' ports are 1,000 higher, HTTP ports 2,000: 100 clusters of up to 10 nodes in a block of 3,000.
             let port = 10_000 + (std::process::id() % 7) as u16 * 3000 + offset * 10 % 1000;
             let dir = tempfile::tempdir().unwrap();
-            if let Some(cluster) = Self::try_start(dir, port, nodes, extra) {
+            if let Some(cluster) = Self::try_start(dir, port, nodes, extra, &launcher) {
                 return cluster;
             }
         }
         panic!("no cluster could be started");
     }
 
-    fn try_start(dir: tempfile::TempDir, port: u16, nodes: usize, extra: &[&str]) -> Option<Self> {
+    fn try_start(
+        dir: tempfile::TempDir,
+        port: u16,
+        nodes: usize,
+        extra: &[&str],
+        launcher: &impl Fn(&Path) -> Command,
+    ) -> Option<Self> {
         let log = std::fs::File::create(dir.path().join("supervisor.log")).unwrap();
-        let mut supervisor = Command::new(DYNAMO)
+        let mut supervisor = launcher(&dir.path().join("c"))
             .args(["local", "--nodes", &nodes.to_string(), "--port", &port.to_string()])
             .arg("--dir")
             .arg(dir.path().join("c"))

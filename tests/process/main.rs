@@ -4,6 +4,9 @@
 
 mod bad_input;
 mod cluster;
+mod full_disk;
+mod limits;
 mod packages;
 mod power_cut;
+mod strangers;
 mod tour;

@@ -176,6 +176,9 @@ impl Put {
             if mine {
                 self.local = Some(slot);
             }
+            if phase == Phase::Absent && candidate.state == NodeState::ReadOnly {
+                self.refusals.add(Refusal::DiskFull);
+            }
             self.homes_alive += u8::from(phase != Phase::Absent);
             self.homes += 1;
             self.replicas.push(Replica { phase, slot, counts: true, ..Replica::idle(candidate.node) });

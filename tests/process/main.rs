@@ -8,5 +8,6 @@ mod full_disk;
 mod limits;
 mod packages;
 mod power_cut;
+mod rubbish;
 mod strangers;
 mod tour;

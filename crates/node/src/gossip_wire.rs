@@ -163,3 +163,71 @@ pub fn bucket_from_wire(bucket: GossipBucket) -> Option<Bucket> {
         name: bucket.name,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use prost::Message as _;
+
+    use super::*;
+
+    fn decoded(bytes: &[u8]) -> Option<Message> {
+        from_wire(GossipMessage::decode(bytes).ok()?.message?)
+    }
+
+    /// One message of each kind, with something in every field.
+    fn examples() -> Vec<Message> {
+        let info = NodeInfo {
+            id: NodeId(7),
+            name: "node-1".into(),
+            zone: "zone-a".into(),
+            weight: 3,
+            incarnation: 1_700_000_000_000,
+            peer_addr: "node-1:8400".into(),
+            client_addr: "node-1:7400".into(),
+            phase: Phase::Draining,
+            disk: Disk::Failing,
+            load: Load { keys: 1, tombstones: 2, bytes: 3, hints_held: 4, disk_free: 5 },
+            ring_epoch: 6,
+        };
+        let version = Version { generation: 8, number: 9 };
+        let digest =
+            Digest { entries: vec![(NodeId(7), version), (NodeId(u128::MAX), Version::default())], buckets: 11 };
+        let bucket =
+            |mode, r| Bucket { name: "carts".into(), mode, r, w: None, strict: true, created: (12, NodeId(7)) };
+        vec![
+            Message::Digest(digest.clone()),
+            Message::Delta { nodes: vec![(info, version)], digest: Some(digest) },
+            Message::Delta { nodes: vec![], digest: None },
+            Message::Ping { seq: 1 },
+            Message::Ack { seq: u64::MAX },
+            Message::PingRequest { target: NodeId(7), seq: 2 },
+            Message::PingReply { target: NodeId(7), seq: 3 },
+            Message::Buckets(vec![bucket(BucketMode::Siblings, None), bucket(BucketMode::LastWriteWins, Some(2))]),
+        ]
+    }
+
+    #[test]
+    fn every_kind_of_message_comes_back_as_it_was_sent() {
+        for message in examples() {
+            assert_eq!(decoded(&to_wire(message.clone()).encode_to_vec()), Some(message));
+        }
+    }
+
+    #[test]
+    fn rubbish_is_no_message_or_one_that_can_be_sent_on() {
+        let examples: Vec<_> = examples().into_iter().map(|message| to_wire(message).encode_to_vec()).collect();
+        bolero::check!().with_iterations(50_000).with_type::<(u8, Vec<(u16, u8)>, Vec<u8>)>().for_each(
+            |(which, flips, tail)| {
+                let mut bytes = examples.get(usize::from(*which) % (examples.len() + 1)).cloned().unwrap_or_default();
+                for (place, flip) in flips {
+                    let place = usize::from(*place) % bytes.len().max(1);
+                    bytes.get_mut(place).into_iter().for_each(|byte| *byte ^= flip);
+                }
+                bytes.extend_from_slice(tail);
+                if let Some(message) = decoded(&bytes) {
+                    assert_eq!(decoded(&to_wire(message.clone()).encode_to_vec()), Some(message));
+                }
+            },
+        );
+    }
+}

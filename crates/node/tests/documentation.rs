@@ -23,6 +23,21 @@ fn documented(page: &str) -> BTreeSet<String> {
     names.chain(own.split('`').skip(1).step_by(2).map(str::to_owned)).collect()
 }
 
+/// The manifests of the crates.
+fn manifests() -> String {
+    let crates = fs::read_dir(PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..")).unwrap();
+    let manifests = crates.map(|entry| fs::read_to_string(entry.unwrap().path().join("Cargo.toml")).unwrap());
+    manifests.collect()
+}
+
+#[test]
+fn every_dependency_is_some_crates() {
+    let manifests = manifests();
+    let unused = dependencies(&text("Cargo.toml"));
+    let unused: Vec<_> = unused.iter().filter(|name| !manifests.contains(&format!("\n{name}"))).collect();
+    assert!(unused.is_empty(), "no crate takes {unused:?}: remove them, here and from docs/DEPENDENCIES.md");
+}
+
 #[test]
 fn every_dependency_has_its_reason_and_no_absent_one_is_listed() {
     let (there, listed) = (dependencies(&text("Cargo.toml")), documented(&text("docs/DEPENDENCIES.md")));

@@ -12,7 +12,7 @@ use crate::{
     failure::Failure,
     local::{
         control::{self, Control, Request},
-        layout::{Layout, NodePlan, check_ports},
+        layout::{Layout, NodePlan, Readers, check_ports, write_atomically},
         settings::{Asked, Settings, node_yaml},
         supervisor::Supervisor,
     },
@@ -139,7 +139,10 @@ impl Command {
         check_ports(&plans)?;
         for plan in &plans {
             let text = node_yaml(&settings, &plans, plan, self.durability.name(), &self.sets)?;
-            let write = || fs::create_dir_all(&plan.dir).and_then(|()| fs::write(plan.config(), text));
+            let write = || {
+                fs::create_dir_all(&plan.dir)?;
+                write_atomically(&plan.config(), text.as_bytes(), Readers::Owner)
+            };
             write().map_err(|error| Failure::file(format!("can't write {}", plan.config().display()), &error))?;
         }
         // Before the first child: a signal that comes while they start must not leave them behind.

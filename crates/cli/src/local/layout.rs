@@ -4,6 +4,7 @@ use std::{
     fs::{self, File, TryLockError},
     io::{self, Write},
     net::TcpListener,
+    os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
 };
 
@@ -179,10 +180,21 @@ pub fn check_ports(plans: &[NodePlan]) -> Result<(), Failure> {
     Ok(())
 }
 
+/// Who may read a file.
+#[derive(Debug, Clone, Copy)]
+pub enum Readers {
+    /// Only the user who runs the cluster: the file holds its secret.
+    Owner = 0o600,
+    /// Everybody whom the umask allows.
+    All = 0o666,
+}
+
 /// Replaces a file such that a reader sees the old or the new one, never a part.
-pub fn write_atomically(path: &Path, content: &[u8]) -> io::Result<()> {
+pub fn write_atomically(path: &Path, content: &[u8], readers: Readers) -> io::Result<()> {
     let partial = path.with_extension("partial");
-    let mut file = File::create(&partial)?;
+    // One that a crash left behind may have another mode.
+    let _ = fs::remove_file(&partial);
+    let mut file = File::options().write(true).create_new(true).mode(readers as u32).open(&partial)?;
     file.write_all(content)?;
     file.sync_all()?;
     fs::rename(&partial, path)
@@ -230,6 +242,18 @@ mod tests {
         assert!(matches!(layout.lock(), Err(Failure::Told(..))));
         drop(held);
         assert!(layout.lock().is_ok());
+    }
+
+    #[test]
+    fn a_file_with_the_secret_is_for_its_owner_alone() {
+        use std::os::unix::fs::PermissionsExt;
+        let dir = tempfile::tempdir().unwrap();
+        let (secret, public) = (dir.path().join("cluster.yaml"), dir.path().join("cluster.json"));
+        write_atomically(&secret, b"x", Readers::Owner).unwrap();
+        write_atomically(&public, b"x", Readers::All).unwrap();
+        let mode = |path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode(&secret), 0o600);
+        assert!(mode(&public) & 0o400 != 0 && mode(&public) & 0o111 == 0);
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::{fs, io, path::Path};
 use serde::{Deserialize, Serialize};
 use serde_yaml::{Mapping, Value};
 
-use super::layout::{Layout, NodePlan, write_atomically};
+use super::layout::{Layout, NodePlan, Readers, write_atomically};
 use crate::failure::Failure;
 
 /// The cluster's name: also part of what seals contexts.
@@ -71,7 +71,7 @@ impl Settings {
                 let made = Self::make(asked);
                 made.check()?;
                 let text = serde_yaml::to_string(&made).expect("plain data can be written");
-                write_atomically(&path, text.as_bytes())
+                write_atomically(&path, text.as_bytes(), Readers::Owner)
                     .map_err(|error| Failure::file(format!("can't write {}", path.display()), &error))?;
                 made
             }

@@ -13,7 +13,7 @@ use tokio::{
 
 use super::{
     control::{Asked, Reply, Request, Row},
-    layout::{Layout, NodePlan, write_atomically},
+    layout::{Layout, NodePlan, Readers, write_atomically},
     node_process::NodeProcess,
 };
 use crate::failure::Failure;
@@ -193,7 +193,7 @@ impl Supervisor {
         let document = json!({ "endpoint": rows[0].endpoint, "nodes": rows });
         let text = serde_json::to_string_pretty(&document).expect("plain data can be written") + "\n";
         let path = self.layout.cluster_file();
-        write_atomically(&path, text.as_bytes())
+        write_atomically(&path, text.as_bytes(), Readers::All)
             .map_err(|error| Failure::file(format!("can't write {}", path.display()), &error))
     }
 }

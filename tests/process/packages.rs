@@ -13,6 +13,22 @@ use serde_json::{Map, Value};
 
 use crate::cluster::Cluster;
 
+/// A stanza's fields; a line that begins with a blank continues the field before it.
+fn fields(stanza: &str) -> Vec<(String, String)> {
+    let mut fields: Vec<(String, String)> = Vec::new();
+    for line in stanza.lines() {
+        match (line.strip_prefix(' '), line.split_once(':'), fields.last_mut()) {
+            (Some(more), _, Some((_, text))) => {
+                text.push('\n');
+                text.push_str(more);
+            }
+            (None, Some((name, text)), _) => fields.push((name.to_owned(), text.trim().to_owned())),
+            _ => {}
+        }
+    }
+    fields
+}
+
 /// The machine's package index as JSON lines, one record a package; returns how many. Elsewhere than on Debian the same
 /// number of records is made up, and it is said so; with DYNAMO_REQUIRE_REAL_INPUT that is a failure.
 pub fn write_records(path: &Path) -> usize {
@@ -34,13 +50,8 @@ pub fn write_records(path: &Path) -> usize {
     let text = String::from_utf8_lossy(&dumped.stdout);
     let mut seen = BTreeSet::new();
     for stanza in text.split("\n\n") {
-        let mut record = Map::new();
-        for line in stanza.lines() {
-            match line.split_once(": ") {
-                Some((field, value)) if !line.starts_with(' ') => record.insert(field.to_owned(), value.into()),
-                _ => None,
-            };
-        }
+        let record = fields(stanza);
+        let mut record: Map<String, Value> = record.into_iter().map(|(name, text)| (name, text.into())).collect();
         let Some(name) = record.get("Package").and_then(Value::as_str) else { continue };
         let version = record.get("Version").and_then(Value::as_str).unwrap_or_default();
         let id = format!("{name}={version}");
@@ -79,6 +90,7 @@ fn nodes_are_killed_while_real_records_are_loaded_and_every_one_is_there() {
     cluster.kill("node-2");
     cluster.until("more is loaded", || load.try_wait().unwrap().is_some() || stored() > records as u64 / 2);
     cluster.kill("node-3");
+    assert!(load.try_wait().unwrap().is_none(), "the load was over before the second node was killed");
     let output = load.wait_with_output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let summary: Value = serde_json::from_slice(&output.stdout).unwrap();

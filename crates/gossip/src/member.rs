@@ -68,12 +68,37 @@ pub struct NodeInfo {
     pub ring_epoch: u64,
 }
 
-/// How new a [`NodeInfo`] is. The generation grows with each start of the node (a counter on its disk), so what a
-/// restarted node says is newer than all it said before.
+/// How new a [`NodeInfo`] is (§4.8.1): the greater is the newer. The generation grows with each start of the node (a
+/// counter on its disk), so what a restarted node says is newer than all it said before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub struct Version {
-    /// Which start.
+    /// Which start, counted from 1; greater where an earlier life had to be outdone.
     pub generation: u64,
-    /// Which change since.
+    /// Which change since. It begins at the incarnation, not at 1: a disk that was lost takes its counter with it, and two
+    /// lives of one node must not give one number to two things.
     pub number: u64,
+}
+
+impl Version {
+    pub(crate) fn first(generation: u64, incarnation: u64) -> Self {
+        Self { generation, number: incarnation.max(1) }
+    }
+
+    /// Of the next change. At the very end of the numbers, which only a made-up version can bring about, it stays.
+    pub(crate) fn next(self) -> Self {
+        match (self.number.checked_add(1), self.generation.checked_add(1)) {
+            (Some(number), _) => Self { number, ..self },
+            (None, Some(generation)) => Self { generation, number: 0 },
+            (None, None) => self,
+        }
+    }
+
+    /// Newer than another that is remembered of this node. A generation of its own: among the other's numbers there may
+    /// be newer ones of which this node has not been told.
+    pub(crate) fn beyond(self, other: Version) -> Self {
+        match other.generation.checked_add(1) {
+            Some(generation) => Self { generation, ..self },
+            None => other.next(),
+        }
+    }
 }

@@ -26,7 +26,7 @@ pub enum Disk {
     Failing,
 }
 
-/// A node's load, in round figures.
+/// A node's load, in round figures: each change is news that all are told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Load {
     /// Live keys.
@@ -35,13 +35,13 @@ pub struct Load {
     pub tombstones: u64,
     /// Bytes stored.
     pub bytes: u64,
-    /// Hints held for others.
+    /// Hints held for others (§4.6).
     pub hints_held: u64,
     /// Bytes free on the volume.
     pub disk_free: u64,
 }
 
-/// What a node says of itself. Only the node itself changes it.
+/// What a node says of itself (§4.8.1). Only the node itself changes it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct NodeInfo {
     /// Its id.
@@ -50,9 +50,9 @@ pub struct NodeInfo {
     pub name: String,
     /// Its zone.
     pub zone: String,
-    /// Its weight in the ring.
+    /// Its weight in the ring: its share of the tokens beside that of others (§4.2).
     pub weight: u32,
-    /// Which life of its disk.
+    /// Which life of its disk: milliseconds since the Unix epoch when it began.
     pub incarnation: u64,
     /// Where peers reach it now, host:port.
     pub peer_addr: String,
@@ -64,7 +64,7 @@ pub struct NodeInfo {
     pub disk: Disk,
     /// Its load.
     pub load: Load,
-    /// Its ring's epoch.
+    /// Its ring's epoch: which membership it goes by (§4.8.1).
     pub ring_epoch: u64,
 }
 

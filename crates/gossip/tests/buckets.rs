@@ -58,6 +58,10 @@ proptest! {
         let (one, two) = (table(&some), table(&others));
         prop_assert_eq!(one == two, one.digest() == two.digest());
     }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 150, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn a_bucket_created_on_both_sides_of_a_partition_has_one_winner(

@@ -50,6 +50,7 @@ pub enum Health {
 }
 
 struct Node {
+    id: NodeId,
     gossip: Gossip,
     address: String,
     health: Health,
@@ -121,7 +122,8 @@ impl World {
     }
 
     pub fn of(machines: impl Iterator<Item = Gossip>, seed: u64) -> World {
-        let node = |(node, gossip)| Node { gossip, address: address(node), health: Health::Running, life: 1 };
+        let node =
+            |(node, gossip)| Node { id: id(node), gossip, address: address(node), health: Health::Running, life: 1 };
         let mut world = World {
             now: ROUND,
             chance: Chance(seed),
@@ -182,7 +184,13 @@ impl World {
 
     /// Starts a node anew. All that it knew is lost.
     pub fn restart(&mut self, node: usize, gossip: Gossip) {
-        self.nodes[node].address = gossip.info(id(node)).expect("a node knows itself").peer_addr.clone();
+        self.restart_as(node, id(node), gossip);
+    }
+
+    /// Starts another node in the place of one.
+    pub fn restart_as(&mut self, node: usize, id: NodeId, gossip: Gossip) {
+        self.nodes[node].id = id;
+        self.nodes[node].address = gossip.info(id).expect("a node knows itself").peer_addr.clone();
         self.nodes[node].gossip = gossip;
         self.nodes[node].health = Health::Running;
         self.nodes[node].life += 1;
@@ -213,8 +221,8 @@ impl World {
 
     /// Whether each running node knows of every running node what it says of itself.
     pub fn all_know_all(&self) -> bool {
-        let running = || (0..self.len()).filter(|node| self.nodes[*node].health == Health::Running);
-        running().all(|knows| running().all(|of| self.gossip(knows).info(id(of)) == self.gossip(of).info(id(of))))
+        let running = || self.nodes.iter().filter(|node| node.health == Health::Running);
+        running().all(|knows| running().all(|of| knows.gossip.info(of.id) == of.gossip.info(of.id)))
     }
 
     /// Whether all nodes have the same table of buckets.
@@ -254,10 +262,10 @@ impl World {
         for effect in effects {
             match effect {
                 Effect::Send { to, message } => {
-                    self.sent.push((id(node), to.clone(), message.clone()));
+                    self.sent.push((self.nodes[node].id, to.clone(), message.clone()));
                     self.send(node, to, message);
                 }
-                Effect::StateChanged { id: of, to, .. } => self.turns.push((id(node), of, to)),
+                Effect::StateChanged { id: of, to, .. } => self.turns.push((self.nodes[node].id, of, to)),
                 Effect::MembersChanged | Effect::BucketsChanged => {}
             }
         }
@@ -291,7 +299,8 @@ impl World {
         };
         match (at, failure) {
             (Some(at), None) => {
-                self.at(at, |gossip, now, effects| gossip.on_message(id(from), message, now, effects));
+                let sender = self.nodes[from].id;
+                self.at(at, |gossip, now, effects| gossip.on_message(sender, message, now, effects));
                 if receipt {
                     self.give_receipt(at, from, to);
                 }
@@ -306,7 +315,7 @@ impl World {
             self.plan_failure(to, asked, Failure::Timeout);
         } else {
             let delay = self.chance.below(self.delay);
-            self.plan(delay, to, Event::Receipt { node: to, peer: id(from) });
+            self.plan(delay, to, Event::Receipt { node: to, peer: self.nodes[from].id });
         }
     }
 
@@ -319,4 +328,20 @@ impl World {
 /// What the others' configuration says of a node before it speaks for itself.
 pub fn configured(node: usize) -> NodeInfo {
     NodeInfo { id: id(node), name: format!("node-{node}"), weight: 1, peer_addr: address(node), ..NodeInfo::default() }
+}
+
+/// What an effect sends.
+pub fn message_of(effect: Effect) -> Option<Message> {
+    match effect {
+        Effect::Send { message, .. } => Some(message),
+        _ => None,
+    }
+}
+
+/// What an effect sends to a node that is known.
+pub fn sent_to_node(effect: Effect) -> Option<(NodeId, Message)> {
+    match effect {
+        Effect::Send { to: Target::Node(id), message } => Some((id, message)),
+        _ => None,
+    }
 }

@@ -2,6 +2,8 @@
 
 mod world;
 
+use std::collections::BTreeSet;
+
 use dynamo_gossip::{BUCKETS_MAX, Bucket, BucketMode, BucketTable, Creation, Effect, Effects, Gossip, Message};
 use dynamo_ring::NodeId;
 use proptest::prelude::*;
@@ -164,6 +166,33 @@ fn nodes_with_too_many_buckets_between_them_do_not_send_their_tables_to_and_fro_
     world.sent.clear();
     world.run(5);
     assert!(!world.sent.iter().any(|(.., message)| matches!(message, Message::Buckets(_))));
+}
+
+#[test]
+fn one_table_in_answer_to_one_makes_both_the_same() {
+    let table_of = |gossip: &Gossip| Message::Buckets(gossip.buckets().iter().cloned().collect());
+    let mut one = Gossip::new(info(0), 1, Vec::new(), vec![info(1)], SETTINGS);
+    let mut other = Gossip::new(info(1), 1, Vec::new(), vec![info(0)], SETTINGS);
+    one.restore_buckets(vec![bucket("mine", 1, 0)]);
+    other.restore_buckets(vec![bucket("yours", 1, 1)]);
+    let mut effects = Effects::new();
+    other.on_message(id(0), table_of(&one), 1, &mut effects);
+    let [Effect::BucketsChanged, Effect::Send { message, .. }] = &effects[..] else { panic!("{effects:?}") };
+    let mut end = Effects::new();
+    one.on_message(id(1), message.clone(), 1, &mut end);
+    assert_eq!(end, [Effect::BucketsChanged], "and no answer to the answer");
+    assert_eq!(one.buckets(), other.buckets());
+    end.clear();
+    one.on_message(id(1), message.clone(), 1, &mut end);
+    assert!(end.is_empty(), "the same table again is nothing new");
+}
+
+#[test]
+fn a_quorum_of_none_and_one_of_zero_are_told_apart() {
+    let of = |r, w| table(&[Bucket { r, w, ..bucket("orders", 1, 0) }]).digest();
+    let quorums = [None, Some(0), Some(1)];
+    let digests: BTreeSet<u64> = quorums.iter().flat_map(|r| quorums.iter().map(|w| of(*r, *w))).collect();
+    assert_eq!(digests.len(), 9);
 }
 
 #[test]

@@ -2,6 +2,8 @@
 
 mod world;
 
+use std::collections::BTreeSet;
+
 use dynamo_gossip::{Effects, Failure, Gossip, Message, PeerState};
 use dynamo_ring::NodeId;
 use proptest::prelude::*;
@@ -139,9 +141,9 @@ fn an_answer_between_time_outs_begins_the_count_anew() {
     let mut gossip = alone(2);
     let mut effects = Effects::new();
     for now in 1..50 {
-        gossip.failed(id(1), Failure::Timeout, now, &mut effects);
-        gossip.failed(id(1), Failure::Timeout, now, &mut effects);
         gossip.heard_from(id(1), now, &mut effects);
+        gossip.failed(id(1), Failure::Timeout, now, &mut effects);
+        gossip.failed(id(1), Failure::Timeout, now, &mut effects);
         assert_eq!(gossip.state(id(1)), PeerState::Up);
     }
 }
@@ -213,12 +215,15 @@ fn with_one_down(nodes: usize) -> Gossip {
 fn two_different_helpers_are_asked_where_there_are_two() {
     for (nodes, helpers) in [(2, 0), (3, 1), (4, 2), (9, 2)] {
         let mut gossip = with_one_down(nodes);
+        let mut all = BTreeSet::new();
         for random in 0..200_u64 {
             let asked = questions(&mut gossip, random.wrapping_mul(0x9e37_79b9_7f4a_7c15));
             assert_eq!(asked.len(), helpers, "{nodes} nodes: {asked:?}");
             assert!(asked.iter().all(|(helper, target, _)| *target == id(1) && *helper > id(1)));
             assert!(helpers < 2 || asked[0].0 != asked[1].0, "{asked:?}");
+            all.extend(asked.iter().map(|(helper, ..)| *helper));
         }
+        assert_eq!(all.len(), nodes - 2, "everybody is asked at some time");
     }
 }
 

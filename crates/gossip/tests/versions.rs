@@ -87,6 +87,15 @@ proptest! {
     }
 
     #[test]
+    fn a_node_that_moves_while_it_runs_is_found_where_it_is(seed in any::<u64>(), loss in 0..=20u64) {
+        let mut world = World::of_members(5, seed);
+        world.run(60);
+        world.loss = loss;
+        world.move_to(4, "elsewhere:7000");
+        world.rounds_until(20, "all know the new address", World::all_know_all);
+    }
+
+    #[test]
     fn a_cluster_of_which_all_but_a_seed_move_at_once_finds_itself_again(seed in any::<u64>()) {
         let mut world = World::of_members(5, seed);
         world.run(20);

@@ -197,6 +197,12 @@ impl World {
         self.plan_first_tick(node);
     }
 
+    /// From now on a running node is reached elsewhere; it says so itself.
+    pub fn move_to(&mut self, node: usize, address: &str) {
+        self.nodes[node].address = address.to_owned();
+        self.nodes[node].gossip.set_self(|info| info.peer_addr = address.to_owned());
+    }
+
     /// Lets so many rounds of every node pass.
     pub fn run(&mut self, rounds: u64) {
         let end = self.now + rounds * ROUND;

@@ -13,6 +13,8 @@ mod detector;
 mod machine;
 mod member;
 mod message;
+mod nodes;
+mod probes;
 
 pub use buckets::{BUCKETS_MAX, Bucket, BucketMode, BucketTable, Creation};
 pub use detector::{Detector, Failure, PeerState};

@@ -1,42 +1,36 @@
 //! The gossip machine: messages, ticks and observations in, messages and news out (§4.8).
 //!
-//! Each tick it begins one exchange with a random peer, one with a peer that is down (to notice its return), and asks
-//! others about those that are suspect. Information about a node carries the node's own version numbers, so the newest wins
-//! wherever it comes from.
-
-use std::collections::BTreeMap;
+//! Each tick it begins one exchange with a random peer, one with a peer that does not answer (to notice its return), one
+//! with a seed that it does not know, and asks others about those that are suspect. Information about a node carries the
+//! node's own version numbers, so the newest wins wherever it comes from.
 
 use dynamo_ring::NodeId;
 
 use crate::{
     buckets::{Bucket, BucketTable, Creation},
     detector::{Detector, Failure, PeerState},
-    member::{NodeInfo, Version},
+    member::NodeInfo,
     message::{Digest, Message},
+    nodes::{News, Nodes},
+    probes::Probes,
 };
 
-/// Nodes in one delta: the rest comes with the next exchange.
-const DELTA_NODES_MAX: usize = 256;
 /// Nodes that are asked about a suspect.
 const INDIRECT_PROBES: usize = 2;
-/// Pings under way on behalf of others; more are not taken, the asker asks again.
-const ERRANDS_MAX: usize = 64;
-/// Nodes that are remembered; a cluster has at most as many as a ring has tokens.
-const NODES_MAX: usize = 1 << 16;
 
 /// How the machine behaves.
 #[derive(Debug, Clone, Copy)]
 pub struct Settings {
-    /// After so long as a suspect a peer counts as down.
+    /// Microseconds: after so long as a suspect a peer counts as down (§4.8.3).
     pub down_after_us: u64,
 }
 
 /// Whom a message goes to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Target {
-    /// A node whose address is known.
+    /// A node that is known: its address is in [`Gossip::info`].
     Node(NodeId),
-    /// A seed of which only the address is known, host:port.
+    /// Whoever is at this address, host:port: a seed that is not known yet (§4.8.2), or a node that is not where it was.
     Address(String),
 }
 
@@ -50,7 +44,7 @@ pub enum Effect {
         /// What.
         message: Message,
     },
-    /// This node thinks otherwise of another.
+    /// This node thinks otherwise of another (§4.8.3).
     StateChanged {
         /// Of whom.
         id: NodeId,
@@ -59,7 +53,7 @@ pub enum Effect {
         /// Now.
         to: PeerState,
     },
-    /// Something about these nodes is new: an address, a phase, a load.
+    /// Something about other nodes is new: an address, a phase, a load.
     MembersChanged,
     /// The bucket table is new.
     BucketsChanged,
@@ -68,112 +62,102 @@ pub enum Effect {
 /// A list of effects, in order.
 pub type Effects = Vec<Effect>;
 
-struct Known {
-    info: NodeInfo,
-    version: Version,
-    detector: Detector,
-}
-
-struct Errand {
-    asker: NodeId,
-    asker_seq: u64,
-    target: NodeId,
-}
-
-/// What a node knows of the others, and how it comes to know it.
+/// What a node knows of the others, and how it comes to know it (§4.8). Nothing here fails: what makes no sense is dropped.
 pub struct Gossip {
-    me: NodeId,
-    nodes: BTreeMap<NodeId, Known>,
+    nodes: Nodes,
     seeds: Vec<String>,
     buckets: BucketTable,
     settings: Settings,
-    errands: BTreeMap<u64, Errand>,
-    seq: u64,
+    probes: Probes,
 }
 
 impl Gossip {
-    /// A node in its `generation`-th start. `known` are nodes that the configuration names: their addresses are where
-    /// they are looked for until they say otherwise themselves.
+    /// A node in its `generation`-th start, counted from 1. `seeds` are addresses, host:port, where some node is found
+    /// (§4.8.2). `known` are nodes that the configuration names: their addresses are where they are looked for until they
+    /// say otherwise themselves.
     pub fn new(me: NodeInfo, generation: u64, seeds: Vec<String>, known: Vec<NodeInfo>, settings: Settings) -> Self {
-        let id = me.id;
-        let unheard = known
-            .into_iter()
-            .map(|info| (info.id, Known { info, version: Version::default(), detector: Detector::default() }));
-        let mut nodes: BTreeMap<_, _> = unheard.collect();
-        let version = Version { generation, number: 1 };
-        nodes.insert(id, Known { info: me, version, detector: Detector::default() });
-        Self { me: id, nodes, seeds, buckets: BucketTable::default(), settings, errands: BTreeMap::new(), seq: 0 }
+        let nodes = Nodes::new(me, generation, known);
+        Self { nodes, seeds, buckets: BucketTable::default(), settings, probes: Probes::default() }
     }
 
-    /// A round: one exchange with a random peer, one with one that is down or unheard of, probes about suspects.
-    /// `random` is any number, a new one each time.
+    /// A round: one exchange with a random peer, one with one that is down or unheard of, one with a strange seed, probes
+    /// about suspects. `now` is in microseconds from any beginning and never goes back; `random` is any number, a new one
+    /// each time.
     pub fn on_tick(&mut self, now: u64, random: u64, effects: &mut Effects) {
-        self.errands.clear();
-        for id in self.others() {
-            let down_after_us = self.settings.down_after_us;
+        self.probes.on_tick();
+        let down_after_us = self.settings.down_after_us;
+        for id in self.nodes.others() {
             self.observe(id, effects, |detector| detector.tick(now, down_after_us));
         }
         let (answering, silent): (Vec<_>, Vec<_>) =
-            self.others().into_iter().partition(|id| self.state(*id) == PeerState::Up);
+            self.nodes.others().into_iter().partition(|id| self.state(*id) == PeerState::Up);
         for (group, random) in [(&answering, random), (&silent, random.rotate_left(17))] {
             if let Some(peer) = pick(group, random) {
-                self.send(*peer, Message::Digest(self.digest()), effects);
+                self.begin_exchange(*peer, effects);
             }
         }
-        if answering.is_empty()
-            && let Some(seed) = pick(&self.seeds, random.rotate_left(31))
-        {
-            let message = Message::Digest(self.digest());
-            effects.push(Effect::Send { to: Target::Address(seed.clone()), message });
+        self.ask_a_seed(answering.is_empty(), random.rotate_left(31), effects);
+        self.ask_about_suspects(&answering, &silent, random.rotate_left(43), effects);
+    }
+
+    fn begin_exchange(&self, peer: NodeId, effects: &mut Effects) {
+        if !self.nodes.can_answer(peer) {
+            self.send(peer, Message::Delta { nodes: self.nodes.my_news(), digest: None }, effects);
         }
-        self.ask_about_suspects(&answering, &silent, random, effects);
+        self.send(peer, Message::Digest(self.digest()), effects);
+    }
+
+    /// A seed whose address no known node bears may be the way to nodes that know nothing of these (§4.8.2: seeds prevent
+    /// logical partitions). Without any answer all seeds are worth a try: the addresses that are known may be old.
+    fn ask_a_seed(&self, alone: bool, random: u64, effects: &mut Effects) {
+        let is_me = |seed: &str| self.nodes.me().info.peer_addr == seed;
+        let is_known = |seed: &str| self.nodes.all().any(|known| known.info.peer_addr == seed);
+        let worth_a_try = |seed: &&String| if alone { !is_me(seed) } else { !is_known(seed) };
+        let seeds: Vec<&String> = self.seeds.iter().filter(worth_a_try).collect();
+        let Some(seed) = pick(&seeds, random) else { return };
+        // It answers only who it knows: it is told first.
+        let told = Message::Delta { nodes: self.nodes.my_news(), digest: None };
+        for message in [told, Message::Digest(self.digest())] {
+            effects.push(Effect::Send { to: Target::Address((*seed).clone()), message });
+        }
     }
 
     fn ask_about_suspects(&mut self, answering: &[NodeId], silent: &[NodeId], random: u64, effects: &mut Effects) {
-        let suspects = silent.iter().filter(|id| matches!(self.state(**id), PeerState::Suspect | PeerState::Down));
-        // One a round is enough: it only informs people.
-        let Some(target) = suspects.copied().nth(0) else { return };
-        self.seq += 1;
-        let seq = self.seq;
-        for offset in 0..INDIRECT_PROBES.min(answering.len()) as u64 {
-            if let Some(helper) = pick(answering, random.rotate_left(43).wrapping_add(offset)) {
-                self.send(*helper, Message::PingRequest { target, seq }, effects);
-            }
+        if answering.is_empty() {
+            return;
+        }
+        let is_suspect = |id: &NodeId| matches!(self.state(*id), PeerState::Suspect | PeerState::Down);
+        let suspects: Vec<NodeId> = silent.iter().copied().filter(is_suspect).collect();
+        let Some((target, seq)) = self.probes.ask(&suspects) else { return };
+        let first = (random % answering.len() as u64) as usize;
+        for helper in answering.iter().cycle().skip(first).take(INDIRECT_PROBES.min(answering.len())) {
+            self.send(*helper, Message::PingRequest { target, seq }, effects);
         }
     }
 
-    /// A message came from a node. An answer shows that the node answers this one; a question does not: the way back may
-    /// be cut.
+    /// A message came from a node; `now` is in microseconds. An answer shows that the node answers this one; a question
+    /// does not, nor does what it tells unasked: the way back may be cut (§4.8.3).
     pub fn on_message(&mut self, from: NodeId, message: Message, now: u64, effects: &mut Effects) {
-        if matches!(message, Message::Delta { .. } | Message::Ack { .. } | Message::PingReply { .. }) {
-            self.heard_from(from, now, effects);
+        if from == self.nodes.my_id() {
+            return;
         }
         match message {
-            Message::Digest(digest) => {
-                let nodes = self.news_for(&digest);
-                self.send(from, Message::Delta { nodes, digest: Some(self.digest()) }, effects);
-                self.compare_buckets(from, &digest, effects);
-            }
-            Message::Delta { nodes, digest } => {
-                self.learn(nodes, effects);
-                if let Some(digest) = digest {
-                    let nodes = self.news_for(&digest);
-                    if !nodes.is_empty() {
-                        self.send(from, Message::Delta { nodes, digest: None }, effects);
-                    }
-                    self.compare_buckets(from, &digest, effects);
-                }
-            }
+            Message::Digest(digest) => self.on_digest(from, &digest, effects),
+            Message::Delta { nodes, digest } => self.on_delta(from, nodes, digest, now, effects),
             Message::Ping { seq } => self.send(from, Message::Ack { seq }, effects),
             Message::Ack { seq } => {
-                if let Some(errand) = self.errands.remove(&seq).filter(|errand| errand.target == from) {
+                self.heard_from(from, now, effects);
+                if let Some(errand) = self.probes.end_errand(seq, from) {
                     let reply = Message::PingReply { target: from, seq: errand.asker_seq };
                     self.send(errand.asker, reply, effects);
                 }
             }
             Message::PingRequest { target, seq } => self.run_errand(from, target, seq, effects),
-            Message::PingReply { target, .. } => {
-                if let Some(known) = self.nodes.get_mut(&target) {
+            Message::PingReply { target, seq } => {
+                self.heard_from(from, now, effects);
+                if self.probes.was_asked(target, seq)
+                    && let Some(known) = self.nodes.other_mut(target)
+                {
                     known.detector.others_heard(now);
                 }
             }
@@ -181,56 +165,76 @@ impl Gossip {
         }
     }
 
-    /// A peer answered, in whatever way.
+    fn on_digest(&mut self, from: NodeId, digest: &Digest, effects: &mut Effects) {
+        self.nodes.note_digest(from, &digest.entries);
+        let nodes = self.nodes.news_for(&digest.entries);
+        self.send(from, Message::Delta { nodes, digest: Some(self.digest()) }, effects);
+        if digest.buckets != self.buckets.digest() {
+            self.send_buckets(from, effects);
+        }
+    }
+
+    fn on_delta(&mut self, from: NodeId, nodes: Vec<News>, digest: Option<Digest>, now: u64, effects: &mut Effects) {
+        if let Some((address, news)) = self.nodes.memory_of(from, &nodes) {
+            let message = Message::Delta { nodes: vec![news], digest: None };
+            effects.push(Effect::Send { to: Target::Address(address), message });
+        }
+        if self.nodes.learn(nodes) {
+            effects.push(Effect::MembersChanged);
+        }
+        let Some(digest) = digest else { return };
+        self.heard_from(from, now, effects);
+        self.nodes.note_digest(from, &digest.entries);
+        let nodes = self.nodes.news_for(&digest.entries);
+        if !nodes.is_empty() {
+            self.send(from, Message::Delta { nodes, digest: None }, effects);
+        }
+    }
+
+    /// A peer answered, in whatever way; `now` is in microseconds.
     pub fn heard_from(&mut self, id: NodeId, now: u64, effects: &mut Effects) {
         self.observe(id, effects, |detector| detector.heard(now));
     }
 
-    /// A peer could not be reached.
+    /// A peer could not be reached; `now` is in microseconds (§4.8.3).
     pub fn failed(&mut self, id: NodeId, failure: Failure, now: u64, effects: &mut Effects) {
         self.observe(id, effects, |detector| detector.failed(failure, now));
     }
 
-    /// Changes what this node says of itself; the change spreads from the next tick on.
+    /// Changes what this node says of itself; the change spreads from the next tick on (§4.8.1). Its id stays.
     pub fn set_self(&mut self, change: impl FnOnce(&mut NodeInfo)) {
-        let me = self.nodes.get_mut(&self.me).expect("a node knows itself");
-        let before = me.info.clone();
-        change(&mut me.info);
-        if me.info != before {
-            me.version.number += 1;
-        }
+        self.nodes.change_me(change);
     }
 
     /// Tells everybody that answers at once, instead of leaving it to the next rounds: for what must not wait, such as a
     /// new bucket or a node that is about to stop.
     pub fn spread_now(&mut self, effects: &mut Effects) {
-        let me = &self.nodes[&self.me];
-        let news = vec![(me.info.clone(), me.version)];
-        for id in self.others() {
+        let news = self.nodes.my_news();
+        for id in self.nodes.others() {
             if self.state(id) == PeerState::Up {
                 self.send(id, Message::Delta { nodes: news.clone(), digest: None }, effects);
-                self.send(id, Message::Buckets(self.buckets.iter().cloned().collect()), effects);
+                self.send_buckets(id, effects);
             }
         }
     }
 
-    /// What this node thinks of another.
+    /// What this node thinks of another (§4.8.3); of itself, that it is up.
     pub fn state(&self, id: NodeId) -> PeerState {
-        match self.nodes.get(&id) {
-            Some(_) if id == self.me => PeerState::Up,
+        match self.nodes.get(id) {
+            Some(_) if id == self.nodes.my_id() => PeerState::Up,
             Some(known) => known.detector.state(),
             None => PeerState::Unknown,
         }
     }
 
-    /// All known nodes, this one included, with what is thought of each.
+    /// All known nodes by id, this one included, with what is thought of each.
     pub fn members(&self) -> impl Iterator<Item = (&NodeInfo, &Detector)> {
-        self.nodes.values().map(|known| (&known.info, &known.detector))
+        self.nodes.all().map(|known| (&known.info, &known.detector))
     }
 
-    /// What a node says of itself.
+    /// What a node says of itself; None: never heard of.
     pub fn info(&self, id: NodeId) -> Option<&NodeInfo> {
-        self.nodes.get(&id).map(|known| &known.info)
+        self.nodes.get(id).map(|known| &known.info)
     }
 
     /// Creates a bucket here; [`Gossip::spread_now`] tells the others.
@@ -252,15 +256,8 @@ impl Gossip {
         &self.buckets
     }
 
-    fn others(&self) -> Vec<NodeId> {
-        self.nodes.keys().copied().filter(|id| *id != self.me).collect()
-    }
-
     fn observe(&mut self, id: NodeId, effects: &mut Effects, change: impl FnOnce(&mut Detector)) {
-        if id == self.me {
-            return;
-        }
-        let Some(known) = self.nodes.get_mut(&id) else { return };
+        let Some(known) = self.nodes.other_mut(id) else { return };
         let from = known.detector.state();
         change(&mut known.detector);
         let to = known.detector.state();
@@ -269,71 +266,28 @@ impl Gossip {
         }
     }
 
+    /// A node that is not known has no address to send to: it will tell its address before it asks again.
     fn send(&self, to: NodeId, message: Message, effects: &mut Effects) {
-        effects.push(Effect::Send { to: Target::Node(to), message });
+        if self.nodes.get(to).is_some() {
+            effects.push(Effect::Send { to: Target::Node(to), message });
+        }
+    }
+
+    fn send_buckets(&self, to: NodeId, effects: &mut Effects) {
+        self.send(to, Message::Buckets(self.buckets.iter().cloned().collect()), effects);
     }
 
     fn digest(&self) -> Digest {
-        let entries = self.nodes.iter().map(|(id, known)| (*id, known.version)).collect();
-        Digest { entries, buckets: self.buckets.digest() }
-    }
-
-    /// What is newer here than there. What was only configured is no news.
-    fn news_for(&self, digest: &Digest) -> Vec<(NodeInfo, Version)> {
-        let theirs: BTreeMap<_, _> = digest.entries.iter().copied().collect();
-        let newer = |id: &NodeId, known: &Known| known.version > theirs.get(id).copied().unwrap_or_default();
-        let news = self.nodes.iter().filter(|(id, known)| newer(id, known));
-        news.take(DELTA_NODES_MAX).map(|(_, known)| (known.info.clone(), known.version)).collect()
-    }
-
-    fn learn(&mut self, nodes: Vec<(NodeInfo, Version)>, effects: &mut Effects) {
-        let mut changed = false;
-        let mut room = NODES_MAX.saturating_sub(self.nodes.len());
-        for (info, version) in nodes {
-            if info.id == self.me {
-                self.outdo(version);
-                continue;
-            }
-            match self.nodes.get_mut(&info.id) {
-                Some(known) if known.version >= version => {}
-                Some(known) => {
-                    (known.info, known.version) = (info, version);
-                    changed = true;
-                }
-                None if room > 0 => {
-                    room -= 1;
-                    self.nodes.insert(info.id, Known { info, version, detector: Detector::default() });
-                    changed = true;
-                }
-                None => {}
-            }
-        }
-        if changed {
-            effects.push(Effect::MembersChanged);
-        }
-    }
-
-    /// Others know something newer of this node than it does: an earlier life whose counter this disk has lost. What it
-    /// says now must be newer still.
-    fn outdo(&mut self, version: Version) {
-        let me = self.nodes.get_mut(&self.me).expect("a node knows itself");
-        if version > me.version {
-            me.version = Version { generation: version.generation, number: version.number.saturating_add(1) };
-        }
+        Digest { entries: self.nodes.digest(), buckets: self.buckets.digest() }
     }
 
     fn run_errand(&mut self, asker: NodeId, target: NodeId, asker_seq: u64, effects: &mut Effects) {
-        if target == self.me || !self.nodes.contains_key(&target) || self.errands.len() >= ERRANDS_MAX {
+        let makes_sense = self.nodes.get(asker).is_some() && self.nodes.other_mut(target).is_some();
+        if !makes_sense || asker == target {
             return;
         }
-        self.seq += 1;
-        self.errands.insert(self.seq, Errand { asker, asker_seq, target });
-        self.send(target, Message::Ping { seq: self.seq }, effects);
-    }
-
-    fn compare_buckets(&self, peer: NodeId, digest: &Digest, effects: &mut Effects) {
-        if digest.buckets != self.buckets.digest() {
-            self.send(peer, Message::Buckets(self.buckets.iter().cloned().collect()), effects);
+        if let Some(seq) = self.probes.take_errand(asker, asker_seq, target) {
+            self.send(target, Message::Ping { seq }, effects);
         }
     }
 
@@ -345,7 +299,7 @@ impl Gossip {
         }
         // They lack something: one message more and both have the same.
         if theirs.digest() != self.buckets.digest() {
-            self.send(from, Message::Buckets(self.buckets.iter().cloned().collect()), effects);
+            self.send_buckets(from, effects);
         }
     }
 }

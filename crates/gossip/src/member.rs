@@ -26,7 +26,7 @@ pub enum Disk {
     Failing,
 }
 
-/// A node's load, in round figures.
+/// A node's load, in round figures: each change is news that all are told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Load {
     /// Live keys.
@@ -35,13 +35,13 @@ pub struct Load {
     pub tombstones: u64,
     /// Bytes stored.
     pub bytes: u64,
-    /// Hints held for others.
+    /// Hints held for others (§4.6).
     pub hints_held: u64,
     /// Bytes free on the volume.
     pub disk_free: u64,
 }
 
-/// What a node says of itself. Only the node itself changes it.
+/// What a node says of itself (§4.8.1). Only the node itself changes it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct NodeInfo {
     /// Its id.
@@ -50,9 +50,9 @@ pub struct NodeInfo {
     pub name: String,
     /// Its zone.
     pub zone: String,
-    /// Its weight in the ring.
+    /// Its weight in the ring: its share of the tokens beside that of others (§4.2).
     pub weight: u32,
-    /// Which life of its disk.
+    /// Which life of its disk: milliseconds since the Unix epoch when it began.
     pub incarnation: u64,
     /// Where peers reach it now, host:port.
     pub peer_addr: String,
@@ -64,16 +64,41 @@ pub struct NodeInfo {
     pub disk: Disk,
     /// Its load.
     pub load: Load,
-    /// Its ring's epoch.
+    /// Its ring's epoch: which membership it goes by (§4.8.1).
     pub ring_epoch: u64,
 }
 
-/// How new a [`NodeInfo`] is. The generation grows with each start of the node (a counter on its disk), so what a
-/// restarted node says is newer than all it said before.
+/// How new a [`NodeInfo`] is (§4.8.1): the greater is the newer. The generation grows with each start of the node (a
+/// counter on its disk), so what a restarted node says is newer than all it said before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub struct Version {
-    /// Which start.
+    /// Which start, counted from 1; greater where an earlier life had to be outdone.
     pub generation: u64,
-    /// Which change since.
+    /// Which change since. It begins at the incarnation, not at 1: a disk that was lost takes its counter with it, and two
+    /// lives of one node must not give one number to two things.
     pub number: u64,
+}
+
+impl Version {
+    pub(crate) fn first(generation: u64, incarnation: u64) -> Self {
+        Self { generation, number: incarnation.max(1) }
+    }
+
+    /// Of the next change. At the very end of the numbers, which only a made-up version can bring about, it stays.
+    pub(crate) fn next(self) -> Self {
+        match (self.number.checked_add(1), self.generation.checked_add(1)) {
+            (Some(number), _) => Self { number, ..self },
+            (None, Some(generation)) => Self { generation, number: 0 },
+            (None, None) => self,
+        }
+    }
+
+    /// Newer than another that is remembered of this node. A generation of its own: among the other's numbers there may
+    /// be newer ones of which this node has not been told.
+    pub(crate) fn beyond(self, other: Version) -> Self {
+        match other.generation.checked_add(1) {
+            Some(generation) => Self { generation, ..self },
+            None => other.next(),
+        }
+    }
 }

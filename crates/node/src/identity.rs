@@ -35,6 +35,14 @@ pub struct Identity {
     pub generation: u64,
 }
 
+impl Identity {
+    /// Of a node whose engine forgets all at each start: each start is a life of its own, or dots that others still hold
+    /// would be minted again (§4.4).
+    pub fn after_amnesia(self) -> Self {
+        Self { incarnation: self.incarnation + self.generation, ..self }
+    }
+}
+
 /// Why a data directory can't be used. Nothing in it was changed.
 #[derive(Debug, thiserror::Error)]
 pub enum IdentityError {

@@ -49,7 +49,10 @@ pub async fn run(config: Config, stop: watch::Receiver<bool>) -> anyhow::Result<
     let me = config.me().cloned().ok_or_else(|| anyhow!("cluster.members does not name this node"))?;
     let listeners = Listeners::bind(&config).await?;
     let id = NodeId::initial(&config.cluster.name, &me.name);
-    let identity = identity::open(&config.node.data_dir, &config.cluster.name, &me.name, id, Clock::wall_ms())?;
+    let mut identity = identity::open(&config.node.data_dir, &config.cluster.name, &me.name, id, Clock::wall_ms())?;
+    if config.storage.engine == EngineKind::Memory {
+        identity = identity.after_amnesia();
+    }
     let store = Arc::new(open_store(&config, id, &identity).await?);
     let metrics = recorder();
     let node = Node::assemble(&config, &me, id, &identity, store.clone())?;

@@ -21,6 +21,7 @@ mod handoff;
 mod http;
 pub mod identity;
 mod link;
+mod listen;
 mod membership;
 mod metrics;
 mod replica;

@@ -28,6 +28,7 @@ mod replica;
 mod request;
 mod server;
 mod service;
+mod signals;
 mod telemetry;
 
 pub use server::run;

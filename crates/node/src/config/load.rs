@@ -77,9 +77,12 @@ pub fn load(
 
 fn read_file(name: &str, text: &str) -> Result<Config, ConfigError> {
     serde_yaml::from_str(text).map_err(|error| {
-        let error = error.to_string();
-        let hint = keys::hint(&error).map(|hint| format!("; {hint}")).unwrap_or_default();
-        format!("{name}: {error}{hint}").into()
+        let told = error.to_string();
+        let (key, _) = told.split_once(": ").unwrap_or_default();
+        // The parser leaves out the place where it is the first one.
+        let place = error.location().filter(|_| !told.contains(" at line "));
+        let place = place.map(|place| format!(" at line {} column {}", place.line(), place.column()));
+        format!("{name}: {}", explain(key, &told, &place.unwrap_or_default())).into()
     })
 }
 
@@ -135,14 +138,26 @@ fn fits(section: &str, name: &str, value: &Value) -> Result<(), String> {
     let only = |key: &str, value: Value| Value::Mapping(Mapping::from_iter([(key.into(), value)]));
     match serde_yaml::from_value::<Config>(only(section, only(name, value.clone()))) {
         Ok(_) => Ok(()),
-        Err(error) => {
-            let error = error.to_string();
-            let hint = if error.contains("expected a sequence") {
-                Some("a list is written [a, b]".to_owned())
-            } else {
-                keys::hint(&error)
-            };
-            Err(hint.map(|hint| format!("{error}; {hint}")).unwrap_or(error))
+        Err(error) => Err(explain(&format!("{section}.{name}"), &error.to_string(), "")),
+    }
+}
+
+/// The parser's error in the reader's words, and what was probably meant.
+fn explain(key: &str, error: &str, place: &str) -> String {
+    let mut told = error.to_owned();
+    for (_, _, bounds) in Config::default().numbers().into_iter().filter(|(bounded, ..)| *bounded == key) {
+        let expected = format!("expected a whole number from {} to {}", bounds.start(), bounds.end());
+        for number in ["expected u8", "expected u32", "expected u64", "expected usize"] {
+            told = told.replace(number, &expected);
         }
     }
+    let hint = if error.contains("expected a sequence") {
+        Some("a list is written [a, b]".to_owned())
+    } else if error.contains("expected a string") {
+        Some("put it in quotes".to_owned())
+    } else {
+        keys::hint(error)
+    };
+    let hint = hint.map(|hint| format!("; {hint}")).unwrap_or_default();
+    format!("{told}{place}{hint}")
 }

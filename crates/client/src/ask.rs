@@ -24,6 +24,8 @@ const PAUSE_MIN: Duration = Duration::from_millis(20);
 const PAUSE_MAX: Duration = Duration::from_millis(500);
 /// How long one node may take before another is asked: a paused node must not hold a request for its whole time.
 const ATTEMPT: Duration = Duration::from_secs(6);
+/// A write is not tried again with less time left than this.
+const LAST_WRITE: Duration = Duration::from_millis(250);
 /// Between two looks at the ring.
 const REFRESH_PAUSE: Duration = Duration::from_millis(500);
 /// Who gives a request more time than this means "no limit".
@@ -89,18 +91,25 @@ impl Shared {
                 } else {
                     self.nodes.answered(&address);
                 }
-                if tries.end_with(failed, kind) || Instant::now() >= until {
+                if tries.end_with(failed, kind) || !self.is_time_for_another(kind, Instant::now(), until) {
                     return Err(tries.error());
                 }
                 asked.push(address);
             }
             pause = jittered(pause);
-            if Instant::now() + pause >= until {
+            if !self.is_time_for_another(kind, Instant::now() + pause, until) {
                 return Err(tries.error());
             }
             sleep(pause).await;
             pause = (pause * 2).min(PAUSE_MAX);
         }
+    }
+
+    /// Whether to try again then. A write that is sent at the last moment would be given up before its answer can be there:
+    /// then nobody knew whether it happened, where until now it is known that it has not.
+    fn is_time_for_another(&self, kind: Kind, then: Instant, until: Instant) -> bool {
+        let needed = if kind.reads() { Duration::ZERO } else { LAST_WRITE.min(self.config.timeout / 10) };
+        until.saturating_duration_since(then) > needed
     }
 
     async fn ask_one(&self, address: &str, request: Request, kind: Kind, until: Instant) -> Result<Response, Failed> {

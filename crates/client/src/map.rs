@@ -26,6 +26,8 @@ pub(crate) struct Map {
     /// Client addresses, by index of the ring's members; empty while unknown.
     addresses: Vec<Arc<str>>,
     learnt: Instant,
+    /// How long it is good.
+    age_max: Duration,
 }
 
 impl Map {
@@ -43,7 +45,9 @@ impl Map {
             described.map_or("", |member| member.client_address.as_str()).into()
         };
         let addresses = ring.members().iter().map(|member| address(member.id.to_string())).collect();
-        Ok(Self { cluster: description.cluster.clone(), ring: Arc::new(ring), addresses, learnt: Instant::now() })
+        let cluster = description.cluster.clone();
+        let map = Self { cluster, ring: Arc::new(ring), addresses, learnt: Instant::now(), age_max: AGE_MAX };
+        Ok(map.with_age())
     }
 
     /// `newer` in place of this one, if it is one of the same cluster that a node which lags behind has not made up.
@@ -65,13 +69,18 @@ impl Map {
                 *address = self.addresses[known].clone();
             }
         }
-        Ok(newer)
+        Ok(newer.with_age())
+    }
+
+    fn with_age(mut self) -> Self {
+        let complete = self.addresses.iter().all(|address| !address.is_empty());
+        self.age_max = if complete { AGE_MAX } else { AGE_INCOMPLETE };
+        self
     }
 
     /// Whether to learn it anew.
     pub(crate) fn is_old(&self) -> bool {
-        let complete = self.addresses.iter().all(|address| !address.is_empty());
-        self.learnt.elapsed() > if complete { AGE_MAX } else { AGE_INCOMPLETE }
+        self.learnt.elapsed() > self.age_max
     }
 
     /// The nodes for a key, as far as their addresses are known: its homes in order of preference, then the fallbacks.

@@ -4,10 +4,6 @@ use std::sync::atomic::Ordering;
 
 use crate::support::{Cluster, Node, asked_until, get};
 
-fn addresses(cluster: &Cluster) -> Vec<(String, String)> {
-    cluster.nodes.iter().map(|node| (node.name.clone(), node.address.clone())).collect()
-}
-
 #[tokio::test]
 async fn a_node_that_has_moved_is_found_at_its_new_address() {
     let cluster = Cluster::start(3).await;
@@ -15,7 +11,7 @@ async fn a_node_that_has_moved_is_found_at_its_new_address() {
     let key = cluster.key_of(1);
     get(&client, &key).await.unwrap();
     let moved = Node::start("node-2").await;
-    let mut addresses = addresses(&cluster);
+    let mut addresses = cluster.addresses();
     addresses[1].1.clone_from(&moved.address);
     cluster.nodes[1].die().await;
     cluster.describe_as("fake", &addresses);
@@ -25,7 +21,7 @@ async fn a_node_that_has_moved_is_found_at_its_new_address() {
 #[tokio::test]
 async fn an_address_that_was_unknown_at_first_is_learnt_without_a_failure() {
     let cluster = Cluster::start(3).await;
-    let known = addresses(&cluster);
+    let known = cluster.addresses();
     cluster.describe_as("fake", &known[..1]);
     let client = cluster.client().await;
     let key = cluster.key_of(1);

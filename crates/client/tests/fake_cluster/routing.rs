@@ -88,7 +88,7 @@ async fn a_home_that_dies_under_a_client_is_replaced_and_gets_its_requests_again
     put(&client, &key).await.unwrap();
     assert_eq!(cluster.walk(&key)[1].asked(), 2);
 
-    cluster.nodes[2].come_back().await;
+    cluster.nodes[2].come_back();
     asked_until("the home is asked", || get(&client, &key), || cluster.nodes[2].asked() > 1).await;
     let (home, others) = (cluster.nodes[2].asked(), cluster.asked());
     put(&client, &key).await.unwrap();

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 /// So much passes at once.
 const STEP: Duration = Duration::from_millis(250);
 /// Real time after each step, for messages on their way.
-const SETTLE: Duration = Duration::from_millis(3);
+const SETTLE: Duration = Duration::from_millis(5);
 
 /// A stopped clock.
 pub struct Clock {

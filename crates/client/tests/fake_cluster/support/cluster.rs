@@ -4,7 +4,7 @@ use dynamo_client::{Client, Config};
 use dynamo_ring::{Member, NodeId, PartitionCount, Position, Ring};
 use dynamo_wire::v1::{DescribeRingResponse, RingMember, session_request::Request};
 
-use super::{node::Node, script::Reply};
+use super::{LONG, node::Node, script::Reply};
 
 /// Q.
 const PARTITIONS: u32 = 64;
@@ -37,11 +37,14 @@ impl Cluster {
         };
         let members = started.iter().enumerate().map(member).collect();
         let ring = Ring::bootstrap(REPLICAS, PartitionCount::try_from(PARTITIONS).unwrap(), members).unwrap();
-        let cluster_of = Self { nodes: started, ring };
-        let addresses: Vec<(String, String)> =
-            cluster_of.nodes.iter().map(|node| (node.name.clone(), node.address.clone())).collect();
-        cluster_of.describe_as(cluster, &addresses);
-        cluster_of
+        let started_cluster = Self { nodes: started, ring };
+        started_cluster.describe_as(cluster, &started_cluster.addresses());
+        started_cluster
+    }
+
+    /// Where the nodes really are, by name.
+    pub fn addresses(&self) -> Vec<(String, String)> {
+        self.nodes.iter().map(|node| (node.name.clone(), node.address.clone())).collect()
     }
 
     /// All nodes say from now on that this is the cluster, and these are the addresses of its nodes, by name.
@@ -85,8 +88,13 @@ impl Cluster {
         (0..).map(|number| format!("key-{number}")).find(first).unwrap()
     }
 
-    /// All nodes, in their order.
+    /// All nodes, in their order; and patience, for a machine that has much else to do.
     pub fn config(&self) -> Config {
+        Config { timeout: 2 * LONG, connect_timeout: LONG, ..self.default_config() }
+    }
+
+    /// All nodes, in their order.
+    pub fn default_config(&self) -> Config {
         Config::new(self.nodes.iter().map(|node| node.address.clone()).collect())
     }
 

@@ -7,7 +7,6 @@ use std::{
         Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
     },
-    time::Duration,
 };
 
 use bytes::Bytes;
@@ -17,7 +16,7 @@ use dynamo_wire::v1::{
 };
 use futures_util::StreamExt;
 use tokio::{
-    net::{TcpListener, TcpStream},
+    net::{TcpListener, TcpSocket, TcpStream},
     sync::watch,
     task::JoinHandle,
 };
@@ -75,6 +74,15 @@ impl State {
     }
 }
 
+/// A socket that does not listen yet. Several may have a port, and those that listen get the connections.
+fn bound(address: &str) -> TcpSocket {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_reuseaddr(true).unwrap();
+    socket.set_reuseport(true).unwrap();
+    socket.bind(address.parse().unwrap()).unwrap();
+    socket
+}
+
 /// A fake node.
 pub struct Node {
     pub name: String,
@@ -82,12 +90,15 @@ pub struct Node {
     pub state: Arc<State>,
     message_bytes: usize,
     serving: Mutex<Option<JoinHandle<()>>>,
+    /// Holds the port while nobody listens: else a node of another test could get it.
+    _port: TcpSocket,
 }
 
 impl Node {
     /// Serves on a free port; answers normally until it is told otherwise.
     pub async fn start(name: &str) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = bound("127.0.0.1:0");
+        let address = port.local_addr().unwrap().to_string();
         let state = State {
             script: Mutex::new(Arc::new(|request: &Request| Reply::Say(normal(request)))),
             seen: Mutex::default(),
@@ -101,15 +112,15 @@ impl Node {
             accepted: AtomicUsize::default(),
             connections: Mutex::default(),
         };
-        let address = listener.local_addr().unwrap().to_string();
         let node = Self {
             name: name.to_owned(),
             address,
+            _port: port,
             state: Arc::new(state),
             message_bytes: MESSAGE_BYTES,
             serving: Mutex::default(),
         };
-        node.serve(listener);
+        node.come_back();
         node
     }
 
@@ -117,7 +128,7 @@ impl Node {
     pub async fn limit_messages(&mut self, bytes: usize) {
         self.message_bytes = bytes;
         self.die().await;
-        self.come_back().await;
+        self.come_back();
     }
 
     /// What it serves.
@@ -146,14 +157,18 @@ impl Node {
     }
 
     /// On the same port.
-    pub async fn come_back(&self) {
-        for _ in 0..100 {
-            match TcpListener::bind(&self.address).await {
-                Ok(listener) => return self.serve(listener),
-                Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
-            }
-        }
-        panic!("{} was taken", self.address);
+    pub fn come_back(&self) {
+        self.serve(self.listener());
+    }
+
+    /// Connections are accepted by the kernel from now on, and nobody answers, for as long as this is kept.
+    pub async fn fall_silent(&self) -> TcpListener {
+        self.die().await;
+        self.listener()
+    }
+
+    fn listener(&self) -> TcpListener {
+        bound(&self.address).listen(1024).unwrap()
     }
 
     /// Does this with each request from now on.

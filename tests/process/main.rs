@@ -6,6 +6,7 @@ mod bad_input;
 mod cluster;
 mod full_disk;
 mod limits;
+mod no_home_left;
 mod packages;
 mod power_cut;
 mod rubbish;

@@ -37,6 +37,14 @@ pub struct Identity {
     pub generation: u64,
 }
 
+impl Identity {
+    /// Of a node whose engine forgets all at each start: each start is a life of its own, or dots that others still hold
+    /// would be minted again (§4.4).
+    pub fn after_amnesia(self) -> Self {
+        Self { incarnation: self.incarnation + self.generation, ..self }
+    }
+}
+
 /// A data directory that is this process's own until this is dropped.
 #[derive(Debug)]
 pub struct Home {
@@ -140,8 +148,9 @@ pub fn open(dir: &Path, cluster: &str, name: &str, id: NodeId, now_ms: u64) -> R
             ours: cluster.to_owned(),
         });
     }
-    let next = identity.generation.checked_add(1);
-    identity.generation = next.ok_or_else(|| damaged("its generation is the last that there is".into()))?;
+    // Their sum is an incarnation too, of a node that keeps nothing.
+    let next = identity.generation.checked_add(1).filter(|next| identity.incarnation.checked_add(*next).is_some());
+    identity.generation = next.ok_or_else(|| damaged("there is no generation after its own".into()))?;
     write(&path, &identity).map_err(failed)?;
     Ok(Home { identity, _lock: lock })
 }
@@ -241,14 +250,22 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join(FILE), "format: 9\nnew_key: 1\n").unwrap();
         assert!(matches!(open_as(dir.path(), "a").unwrap_err(), IdentityError::Newer { found: 9, .. }));
-        let whole = format!(
-            "{{format: 1, cluster: c, name: a, id: {}, incarnation: 7, generation: {}}}",
-            NodeId::initial("c", "a"),
-            u64::MAX
-        );
-        for damage in
-            [&b"format: 1\nclus"[..], b"format: 1\nname: \xff\xfe", b"", b"\0\0\0", b"format: 0", whole.as_bytes()]
-        {
+        let whole = |incarnation: u64, generation: u64| {
+            let id = NodeId::initial("c", "a");
+            format!(
+                "{{format: 1, cluster: c, name: a, id: {id}, incarnation: {incarnation}, generation: {generation}}}"
+            )
+        };
+        let (last, sum) = (whole(7, u64::MAX), whole(u64::MAX, 7));
+        for damage in [
+            &b"format: 1\nclus"[..],
+            b"format: 1\nname: \xff\xfe",
+            b"",
+            b"\0\0\0",
+            b"format: 0",
+            last.as_bytes(),
+            sum.as_bytes(),
+        ] {
             fs::write(dir.path().join(FILE), damage).unwrap();
             let error = open_as(dir.path(), "a").unwrap_err();
             assert!(matches!(error, IdentityError::Damaged { .. }), "{error}");

@@ -51,7 +51,10 @@ pub async fn run(config: Config, stop: watch::Receiver<bool>) -> anyhow::Result<
     let listeners = Listeners::bind(&config).await?;
     let id = NodeId::initial(&config.cluster.name, &me.name);
     // Held until the node has stopped.
-    let home = identity::open(&config.node.data_dir, &config.cluster.name, &me.name, id, Clock::wall_ms())?;
+    let mut home = identity::open(&config.node.data_dir, &config.cluster.name, &me.name, id, Clock::wall_ms())?;
+    if config.storage.engine == EngineKind::Memory {
+        home.identity = home.identity.after_amnesia();
+    }
     let store = Arc::new(open_store(&config, id, &home.identity).await?);
     let metrics = recorder();
     let node = Node::assemble(&config, &me, id, &home.identity, store.clone())?;

@@ -11,7 +11,15 @@ use md5::{Digest, Md5};
 
 use crate::{position::PartitionCount, ring::Member};
 
-/// Deals the tokens: for each partition the index of its owner in `members`.
+/// Deals the tokens of a cluster's first ring: for each partition the index of its owner in `members`.
+///
+/// The same members in the same order give the same tokens, on every node. [`Ring::bootstrap`] sorts and checks the members
+/// first, and is what everybody but a test of placement wants.
+///
+/// # Panics
+/// With no members, more of them than partitions, an `n` of 0 or a weight of 0: what `bootstrap` refuses.
+///
+/// [`Ring::bootstrap`]: crate::Ring::bootstrap
 pub fn assign(members: &[Member], partitions: PartitionCount, n: u8) -> Vec<u16> {
     let zones = zones(members);
     let quotas = quotas(members, &zones, partitions.get(), n);

@@ -3,33 +3,76 @@
 //! Its first N nodes are the preference list; those behind stand in for homes that are down (§4.6), again spread over
 //! zones.
 
-use crate::{position::Partition, ring::Member};
+use std::collections::{BTreeMap, BTreeSet};
 
-/// How many fallbacks of each partition are kept ready: more nodes than that down at once in one walk leave it to the homes.
+use crate::ring::Member;
+
+/// How many fallbacks of each partition are kept ready behind its N homes (§4.6): when more nodes of one walk are down at
+/// once, the rest is left to the homes that are up.
 pub const FALLBACKS: usize = 8;
 
-/// The first `length` nodes of the walk from `start`, as indices of `members`.
-pub fn walk(owners: &[u16], members: &[Member], start: Partition, length: usize, out: &mut Vec<u16>) {
-    let from = out.len();
-    let tokens = owners.len();
-    while out.len() - from < length.min(members.len()) {
-        // One round takes at most one node of each zone; the next begins when no unused zone has a node left.
-        let round = out.len();
-        for step in 0..tokens {
-            let owner = owners[(usize::from(start.0) + step) % tokens];
-            let zone = |index: u16| members[usize::from(index)].zone.as_str();
-            let taken = out[from..].contains(&owner);
-            let zone_used = out[round..].iter().any(|other| zone(*other) == zone(owner));
-            if !taken && !zone_used {
-                out.push(owner);
-                if out.len() - from == length {
-                    return;
+/// The walks of all partitions one after the other, `length` nodes each, as indices of `members`. At least so many nodes
+/// own a token.
+///
+/// The time is that of as many steps as there are partitions, each over the nodes and not over the tokens: walks are
+/// worked out counter-clockwise, because the order in which a walk meets the nodes is that of the next partition's with
+/// the own token's owner moved to the front.
+pub fn walks(owners: &[u16], members: &[Member], length: usize) -> Vec<u16> {
+    let mut met = in_order_of_first_token(owners);
+    let zones = Zones::of(&met, members, length);
+    let mut walks = vec![0; owners.len() * length];
+    for (owner, walk) in owners.iter().zip(walks.chunks_exact_mut(length)).rev() {
+        let at = met.iter().position(|node| node == owner).expect("every owner is met");
+        met[..=at].rotate_right(1);
+        zones.spread(&met, walk);
+    }
+    walks
+}
+
+fn in_order_of_first_token(owners: &[u16]) -> Vec<u16> {
+    let mut seen = BTreeSet::new();
+    owners.iter().copied().filter(|owner| seen.insert(*owner)).collect()
+}
+
+struct Zones {
+    /// By index of a member: a number for its zone.
+    of: Vec<usize>,
+    /// By round: how many zones have a node left for it.
+    in_round: Vec<usize>,
+}
+
+impl Zones {
+    fn of(owning: &[u16], members: &[Member], rounds: usize) -> Self {
+        let mut numbers = BTreeMap::new();
+        let mut number = |member| {
+            let next = numbers.len();
+            *numbers.entry(member).or_insert(next)
+        };
+        let of: Vec<usize> = members.iter().map(|member| number(member.zone.as_str())).collect();
+        let mut nodes = vec![0; numbers.len()];
+        owning.iter().for_each(|node| nodes[of[usize::from(*node)]] += 1);
+        let in_round = (0..rounds).map(|round| nodes.iter().filter(|nodes| **nodes > round).count()).collect();
+        Self { of, in_round }
+    }
+
+    /// Fills the walk from the nodes in the order in which it meets them. A round takes one node of each zone that has
+    /// any left; only then do zones come again.
+    fn spread(&self, met: &[u16], walk: &mut [u16]) {
+        let zone = |node: u16| self.of[usize::from(node)];
+        let mut filled = 0;
+        for in_round in &self.in_round {
+            let (begin, end) = (filled, walk.len().min(filled + in_round));
+            for node in met {
+                if filled == end {
+                    break;
+                }
+                let taken = walk[..begin].contains(node);
+                let zone_used = walk[begin..filled].iter().any(|other| zone(*other) == zone(*node));
+                if !taken && !zone_used {
+                    walk[filled] = *node;
+                    filled += 1;
                 }
             }
-        }
-        if out.len() == round {
-            // Members without a token are in no walk.
-            return;
         }
     }
 }

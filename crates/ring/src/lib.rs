@@ -13,6 +13,7 @@ mod error;
 mod id;
 pub mod planner;
 mod position;
+pub mod register;
 mod ring;
 mod walk;
 

@@ -38,6 +38,7 @@ mod error;
 mod id;
 pub mod planner;
 mod position;
+pub mod register;
 mod ring;
 mod walk;
 

@@ -66,6 +66,9 @@ impl RootsAnswer {
         if !self.differing.iter().chain(&self.refused).all(known) {
             return Err(PeerError::NotAsked);
         }
+        if self.refused.iter().any(|partition| self.differing.binary_search(partition).is_ok()) {
+            return Err(PeerError::Contradiction);
+        }
         Ok(&self.differing)
     }
 }

@@ -121,10 +121,15 @@ impl Tree {
         leaves.filter(|&(_, sum)| sum != 0)
     }
 
-    /// The leaves in which this tree differs from another of the same shape, in order: a check against a tree built anew.
+    /// The leaves in which this tree differs from another, in order: a check against a tree built anew. The shapes must be
+    /// the same.
     pub fn differing_leaves<'a>(&'a self, other: &'a Tree) -> impl Iterator<Item = u32> + 'a {
-        let leaves = 0..self.shape.leaves().max(other.shape.leaves());
-        leaves.filter(|&leaf| self.leaf(leaf) != other.leaf(leaf))
+        assert!(self.shape == other.shape, "trees of different shapes have no leaves in common");
+        let last = self.shape.depth() - 1;
+        (0..self.shape.nodes_at(last)).flat_map(move |index| {
+            let pairs = self.children(last, index).into_iter().zip(other.children(last, index));
+            (index * FANOUT as u32..).zip(pairs).filter(|(_, (one, other))| one != other).map(|(leaf, _)| leaf)
+        })
     }
 
     /// Memory that the tree has allocated, bytes.

@@ -69,7 +69,8 @@ pub struct Difference {
     pub theirs: Option<u64>,
 }
 
-/// Keys of one leaf to be read from the store.
+/// Keys of one leaf to be read from the store. Pages of a leaf need not come from one snapshot. A store in order of keys
+/// finds a leaf's keys by an index (leaf, key) that is kept with the writes, or by going through the whole partition.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct LeafRead {
     /// Comes back with the page.

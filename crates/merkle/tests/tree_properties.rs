@@ -17,7 +17,7 @@ fn writes() -> impl Strategy<Value = Vec<Write>> {
 }
 
 fn shape() -> impl Strategy<Value = Shape> {
-    prop_oneof![20 => 1u8..=3, 1 => 4..=DEPTH_MAX].prop_map(|depth| Shape::new(depth).expect("a depth in range"))
+    prop_oneof![60 => 1u8..=3, 1 => 4..=DEPTH_MAX].prop_map(|depth| Shape::new(depth).expect("a depth in range"))
 }
 
 fn numbered(number: usize) -> u64 {

@@ -1,7 +1,10 @@
 //! Two replicas with stores in memory, and an exchange between them that goes one event at a time.
 #![allow(dead_code, reason = "each test file uses a part")]
 
-use std::collections::{BTreeMap, VecDeque};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    fmt,
+};
 
 use dynamo_merkle::{
     Answer, Ask, Cursor, Difference, Effect, Effects, Ending, Entry, Initiator, Key, LeafRead, Message, PeerError,
@@ -23,7 +26,7 @@ pub fn key(number: usize) -> Key {
 }
 
 /// A replica's keys of a partition, in order of leaves and keys, and their tree.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Store {
     pub tree: Tree,
     states: BTreeMap<(u32, Key), u32>,
@@ -79,6 +82,14 @@ impl Store {
         let end = page.len() <= read.entries_max;
         page.truncate(read.entries_max);
         (page, end)
+    }
+}
+
+/// Short, for the inputs of tests that failed.
+impl fmt::Debug for Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "depth {}:", self.tree.shape().depth())?;
+        self.states.iter().try_for_each(|((_, key), state)| write!(f, " {}={state}", key.escape_ascii()))
     }
 }
 
@@ -144,6 +155,8 @@ pub struct Exchange {
     pub their_epoch: u64,
     /// Whether what is found is merged.
     pub repair: bool,
+    /// Keys that the stores give at once, whatever is asked; the end of a leaf is then an empty page.
+    pub page_max: usize,
     events: VecDeque<Event>,
 }
 
@@ -156,6 +169,7 @@ impl Exchange {
             settings,
             their_epoch: 1,
             repair: true,
+            page_max: usize::MAX,
             events: VecDeque::new(),
         };
         exchange.ask(|initiator, effects| initiator.start(&mine.tree, 0, effects));
@@ -177,7 +191,7 @@ impl Exchange {
             }
             Some(Event::Answering(ResponderEffect::ReadLeaf(read))) => {
                 self.report.reads += 1;
-                let (page, end) = theirs.page(&read);
+                let (page, end) = self.page(theirs, &read);
                 self.answer(|responder, effects| responder.on_leaf_page(read.ticket, page, end, effects));
             }
             Some(Event::Request(bytes)) => {
@@ -215,7 +229,7 @@ impl Exchange {
             }
             Effect::ReadLeaf(read) => {
                 self.report.reads += 1;
-                let (page, end) = mine.page(&read);
+                let (page, end) = self.page(mine, &read);
                 self.ask(|initiator, effects| initiator.on_leaf_page(read.ticket, page, end, 0, effects));
             }
             Effect::Want(found) => {
@@ -238,6 +252,12 @@ impl Exchange {
             }
             Effect::Finished(ending) => self.report.ending = Some(ending),
         }
+    }
+
+    fn page(&self, store: &Store, read: &LeafRead) -> (Vec<Entry>, bool) {
+        let (mut page, end) = store.page(read);
+        page.truncate(self.page_max);
+        (page, end && self.page_max == usize::MAX)
     }
 
     fn settled_unless_more_comes(&mut self) {

@@ -10,5 +10,6 @@ mod no_home_left;
 mod packages;
 mod power_cut;
 mod rubbish;
+mod sets;
 mod strangers;
 mod tour;

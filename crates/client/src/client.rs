@@ -38,8 +38,16 @@ impl Client {
         let nodes = Nodes::new(config.connect_timeout);
         let mut errors = Vec::new();
         for endpoint in &config.endpoints {
-            match describe(&nodes, endpoint).await.and_then(|description| Map::of(&description)) {
-                Ok(map) => return Ok(Self { shared: Arc::new(Shared::new(config, nodes, map)) }),
+            match describe(&nodes, endpoint).await.and_then(|described| Ok((Map::of(&described)?, described))) {
+                Ok((map, described)) => {
+                    // A new client has tried nobody yet. What a node says is down need not be tried first.
+                    let down = described
+                        .members
+                        .iter()
+                        .filter(|member| member.state == "down" && !member.client_address.is_empty());
+                    down.for_each(|member| nodes.failed(&member.client_address));
+                    return Ok(Self { shared: Arc::new(Shared::new(config, nodes, map)) });
+                }
                 Err(error) => errors.push(error),
             }
         }

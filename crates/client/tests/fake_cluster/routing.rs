@@ -22,6 +22,21 @@ async fn every_request_goes_to_the_first_home_of_its_key() {
 }
 
 #[tokio::test]
+async fn a_new_client_does_not_begin_with_a_node_that_is_said_to_be_down() {
+    let cluster = Cluster::start(5).await;
+    let [first, second] = [0, 1].map(|place| cluster.walk("k")[place].address.clone());
+    for node in &cluster.nodes {
+        let mut described = node.state.description.lock().unwrap();
+        let members = &mut described.as_mut().unwrap().members;
+        members.iter_mut().find(|member| member.client_address == first).unwrap().state = "down".to_owned();
+    }
+    let client = cluster.client().await;
+    get(&client, "k").await.unwrap();
+    let asked = |address: &String| cluster.nodes.iter().find(|node| node.address == *address).unwrap().asked();
+    assert_eq!((asked(&first), asked(&second)), (0, 1));
+}
+
+#[tokio::test]
 async fn a_request_carries_what_was_asked() {
     let cluster = Cluster::start(1).await;
     let client = cluster.client().await;

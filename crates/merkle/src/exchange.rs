@@ -3,7 +3,7 @@
 use std::fmt;
 
 use crate::message::{ENTRIES_MAX, Entry, KEY_BYTES_MAX, KEYS_BYTES_MAX, Key, NODES_MAX};
-use crate::shape::Shape;
+use crate::shape::{DEPTH_MAX, Shape};
 
 /// The hash of a key that both sides' trees use: [`Tree::apply`](crate::Tree::apply) must be given the same.
 pub type KeyHash = fn(&[u8]) -> u64;
@@ -20,6 +20,7 @@ pub struct Settings {
     /// Bytes of keys in one request or reply; one key more may come on top. 1 to half of [`KEYS_BYTES_MAX`].
     pub keys_bytes_max: usize,
     /// Requests after which an exchange ends, to be taken up again where it was, so that none takes a slot for ever.
+    /// At least one more than a tree can have levels, so that each gets somewhere.
     pub requests_max: u32,
     /// Silence of the peer after which the exchange ends.
     pub reply_timeout_us: u64,
@@ -43,7 +44,7 @@ impl Settings {
             nodes_max: self.nodes_max.clamp(1, NODES_MAX),
             entries_max: self.entries_max.clamp(1, ENTRIES_MAX / 2),
             keys_bytes_max: self.keys_bytes_max.clamp(1, KEYS_BYTES_MAX / 2),
-            requests_max: self.requests_max.max(1),
+            requests_max: self.requests_max.max(u32::from(DEPTH_MAX) + 1),
             ..self
         }
     }

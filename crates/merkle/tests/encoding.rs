@@ -210,10 +210,28 @@ fn more_than_a_message_may_have_is_refused() {
     assert_eq!((masks(256), masks(257)), (Ok(()), Err(DecodeError::TooMuch)));
     let nodes = vec![NodeSums { level: 0, index: 0, sums: [1; 16] }; 257];
     assert_eq!(Message::decode(&request(Ask::Nodes(nodes)).encode()), Err(DecodeError::TooMuch));
+    let missing = |count| reply(Answer::Pages(vec![LeafDiff { missing: (0..count).collect(), ..diff() }]));
+    assert!(Message::decode(&missing(8_192).encode()).is_ok());
+    assert_eq!(Message::decode(&missing(8_193).encode()), Err(DecodeError::TooMuch));
     let covered = |length| Covered::UpTo(vec![1; length].into());
     let diff = |length| reply(Answer::Pages(vec![LeafDiff { covered: covered(length), ..diff() }]));
     assert!(Message::decode(&diff(65_535).encode()).is_ok());
     assert_eq!(Message::decode(&diff(65_536).encode()), Err(DecodeError::TooMuch));
+}
+
+#[test]
+fn numbers_have_one_spelling_and_no_more_than_their_bits() {
+    let refused = |epoch: &[u8]| Message::decode(&[&[FORMAT, 7, 1, 1, 1], epoch, &[0]].concat());
+    let largest = [0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1];
+    assert!(refused(&largest).is_ok() && refused(&[0x80, 1]).is_ok());
+    let beyond = [0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 3];
+    let longer = [0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x81, 0];
+    for bad in [&beyond[..], &longer, &[0x80, 0], &[0x81, 0x80, 0]] {
+        assert!(matches!(refused(bad), Err(DecodeError::NotCanonical(_))), "{bad:?}");
+    }
+    assert!(Message::decode(&[FORMAT, 7, 0xff, 0xff, 3, 1, 1, 1, 0]).is_ok());
+    assert!(Message::decode(&[FORMAT, 7, 0x80, 0x80, 4, 1, 1, 1, 0]).is_err(), "a partition of 17 bits");
+    assert!(Message::decode(&[FORMAT, 7, 1, 0x80, 0x80, 0x80, 0x80, 0x10, 1, 1, 0]).is_err(), "an exchange of 33");
 }
 
 #[test]

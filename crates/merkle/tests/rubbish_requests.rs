@@ -88,6 +88,37 @@ fn other_epochs_shapes_and_partitions_are_refused() {
     assert_eq!(refused(Request { shape: shape(2), ..ask() }, true), Some(Reason::Shape));
 }
 
+/// An honest initiator has at most the first page begin within its leaf.
+#[test]
+fn pages_that_begin_within_their_leaves_are_answered_in_their_ranges() {
+    let store = numbered(0..160);
+    let keys_of =
+        |leaf: u32| -> Vec<Key> { (0..160).map(key).filter(|key| shape(1).leaf_of(hash(key)) == leaf).collect() };
+    let pages: Vec<LeafPage> =
+        (0..3).map(|leaf| LeafPage { after: Some(keys_of(leaf)[2].clone()), ..page(leaf, &[], true) }).collect();
+    let diffs = |entries_max: usize| {
+        let mut responder = Responder::new(Settings { entries_max, ..Settings::new(hash) });
+        let mut effects = ResponderEffects::new();
+        responder.on_request(request(Ask::Pages(pages.clone())), 1, Some(&store.tree), &mut effects).expect("as asked");
+        while let Some(ResponderEffect::ReadLeaf(read)) = effects.first().cloned() {
+            effects.clear();
+            let (page, end) = store.page(&read);
+            responder.on_leaf_page(read.ticket, page, end, &mut effects);
+        }
+        let Some(ResponderEffect::Send(Reply { answer: Answer::Pages(diffs), .. })) = effects.pop() else {
+            panic!("replies")
+        };
+        diffs
+    };
+    let all = diffs(1_000);
+    for (leaf, diff) in (0..3).zip(&all) {
+        assert!(diff.extra.iter().map(|entry| &entry.key).eq(&keys_of(leaf)[3..]), "leaf {leaf}");
+    }
+    // Full at the end of a leaf: the next one is not begun, so nothing is said of it.
+    assert_eq!(diffs(all[0].extra.len()), all[..1]);
+    assert_eq!(diffs(all[0].extra.len() + all[1].extra.len()), all[..2]);
+}
+
 #[test]
 fn a_second_request_before_the_reply_is_refused_and_another_exchange_displaces_the_first() {
     let (store, mut effects) = (numbered(0..160), ResponderEffects::new());

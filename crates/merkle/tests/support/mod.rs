@@ -74,6 +74,7 @@ impl Store {
     }
 
     pub fn page(&self, read: &LeafRead) -> (Vec<Entry>, bool) {
+        assert!(read.entries_max > 0 && read.bytes_max > 0, "{read:?}");
         let from = (read.leaf, read.after.clone().unwrap_or_default());
         let of_leaf = self.states.range(from..).take_while(|((leaf, _), _)| *leaf == read.leaf);
         let beyond = of_leaf.filter(|((_, key), _)| read.after.as_ref().is_none_or(|after| key > after));

@@ -61,7 +61,9 @@ fn a_later_write_stands_for_the_earlier_ones() {
     let (last, _) = only_persist(ask(&mut voter, 2, Ask::Prepare));
     assert_eq!(persisted(&mut voter, last).len(), 2);
     assert_eq!(persisted(&mut voter, last + 7), [], "a write that was never asked for");
-    only_persist(ask(&mut voter, 3, Ask::Prepare));
+    let (third, _) = only_persist(ask(&mut voter, 3, Ask::Prepare));
+    only_persist(ask(&mut voter, 4, Ask::Prepare));
+    assert_eq!(persisted(&mut voter, third), [reply(3, Answer::Promised { accepted: None })]);
 }
 
 #[test]

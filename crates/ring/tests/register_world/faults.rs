@@ -9,7 +9,9 @@ impl World {
     pub(super) fn mishap(&mut self) {
         let some = if self.chance.percent(50) { self.proposers } else { self.nodes.len() };
         let node = self.chance.below(some);
-        if self.chance.percent(self.wipes) && self.may_lose(node) {
+        if self.chance.percent(15) {
+            self.blackout();
+        } else if self.chance.percent(self.wipes) && self.may_lose(node) {
             self.wipe(node);
         } else if !self.nodes[node].up {
             self.restart(node);
@@ -21,6 +23,16 @@ impl World {
                 if was_at_work {
                     self.begin(node);
                 }
+            }
+        }
+    }
+
+    /// Several nodes crash at once and come back.
+    fn blackout(&mut self) {
+        for node in 0..self.nodes.len() {
+            if self.chance.percent(60) {
+                self.crash(node);
+                self.restart(node);
             }
         }
     }

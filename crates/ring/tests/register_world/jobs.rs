@@ -81,9 +81,13 @@ impl World {
     /// The voters as they are, or one or several of them replaced, or all.
     fn some_voters(&mut self, node: usize) -> Vec<Voter> {
         let mut voters = self.nodes[node].known.voters().to_vec();
-        let others: Vec<Voter> =
+        let mut others: Vec<Voter> =
             self.nodes.iter().map(|node| node.voter).filter(|voter| !voters.contains(voter)).collect();
-        if self.chance.percent(25) && !others.is_empty() {
+        if self.chance.percent(30) && !others.is_empty() {
+            let count = 1 + self.chance.below(4);
+            while others.len() > count {
+                others.swap_remove(self.chance.below(others.len()));
+            }
             return others;
         }
         if self.chance.percent(50) {

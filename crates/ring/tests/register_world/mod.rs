@@ -70,10 +70,14 @@ pub struct World {
     /// what could be.
     disks: usize,
     mishaps: usize,
+    /// The same while things are delicate.
+    tension: usize,
     wipes: usize,
     gossip: usize,
     haste: usize,
     network: Vec<Packet>,
+    /// For how many steps more faults and rivals come often: an attempt is at its last phase, where they hurt most.
+    delicate: usize,
     /// What was sent to be accepted.
     sent: Vec<Value>,
     /// Voters whose disks are no more.
@@ -114,7 +118,8 @@ impl World {
         World {
             loss: chance.below(15),
             disks: 10 + chance.below(90),
-            mishaps: chance.below(100) * chance.below(100) / 100,
+            mishaps: 1 + [10, 40, 99][chance.below(3)] * chance.below(100) / 100,
+            tension: chance.below(15),
             wipes: chance.below(60),
             gossip: 10 + chance.below(90),
             haste: 5 + chance.below(70),
@@ -124,6 +129,7 @@ impl World {
             broken,
             proposers,
             network: Vec::new(),
+            delicate: 0,
             sent: Vec::new(),
             dead: BTreeSet::new(),
             payloads: 0,
@@ -135,6 +141,14 @@ impl World {
     pub fn step(&mut self) {
         let proposer = self.chance.below(self.proposers);
         let node = self.chance.below(self.nodes.len());
+        self.delicate = self.delicate.saturating_sub(1);
+        if self.delicate > 0 && self.mishaps > 0 && self.chance.percent(self.tension) {
+            return match self.chance.below(4) {
+                0 => self.cut(),
+                1 => self.mishap(),
+                _ => self.begin(proposer),
+            };
+        }
         match self.chance.below(1000) {
             0..650 => self.deliver(),
             650..850 if self.chance.percent(self.disks) => self.some_write(),
@@ -269,7 +283,9 @@ impl World {
                     if let Ask::Accept(value) = &request.ask {
                         let job = self.nodes[node].job.as_mut().expect("the sender");
                         job.sent_own |= job.payload.as_deref() == Some(value.payload());
-                        job.sending = Some(value.clone());
+                        if job.sending.replace(value.clone()).is_none() {
+                            self.delicate = 40;
+                        }
                         if !self.sent.contains(value) {
                             self.sent.push(value.clone());
                         }

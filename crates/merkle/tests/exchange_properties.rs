@@ -252,7 +252,7 @@ fn a_difference_that_is_gone_when_it_is_looked_at_costs_nothing_more() {
     theirs.merge(&key(5), 2);
     let mut exchange = Exchange::new(0, Settings::new(hash), Cursor::default(), &mine);
     while exchange.report.replies == 0 {
-        exchange.step(&mut mine, &mut theirs);
+        assert!(exchange.step(&mut mine, &mut theirs), "ended too early");
     }
     mine.merge(&key(5), 2);
     let report = exchange.run(&mut mine, &mut theirs);
@@ -265,7 +265,7 @@ fn a_lost_connection_late_in_a_long_exchange_is_taken_up_again_for_little() {
     let (mut mine, mut theirs) = (numbered(0..0, 1), numbered(0..20_000, 1));
     let mut first = Exchange::new(0, Settings::new(hash), Cursor::default(), &mine);
     while mine.len() < 19_500 {
-        first.step(&mut mine, &mut theirs);
+        assert!(first.step(&mut mine, &mut theirs), "ended too early");
     }
     let from = first.initiator.cursor().clone();
     for from in [from, Cursor::default()] {

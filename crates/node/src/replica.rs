@@ -39,7 +39,9 @@ impl Replicas {
                 self.coordinator.begin(ClientRequest::Forwarded(put), ReplyTo::Peer { id, place });
                 Ok(())
             }
-            None => Err((place, "a replica request of a kind that this node does not know".to_owned())),
+            Some(Request::Keep(_)) | None => {
+                Err((place, "a replica request of a kind that this node does not know".to_owned()))
+            }
         };
         if let Err((place, message)) = refused {
             let refusal = wire_refusal(Refusal::Invalid, message);

@@ -55,7 +55,7 @@ pub fn wire_refusal(refusal: Refusal, message: String) -> ReplicaRefusal {
         Refusal::Stopping => Reason::Stopping,
         Refusal::Invalid => Reason::Invalid,
     };
-    ReplicaRefusal { reason: reason as i32, message }
+    ReplicaRefusal { reason: reason as i32, message, epoch: 0 }
 }
 
 /// As a peer told us.
@@ -65,7 +65,7 @@ pub fn refusal_of_wire(refusal: &ReplicaRefusal) -> Refusal {
         Reason::HintsFull => Refusal::HintsFull,
         Reason::Overloaded => Refusal::Overloaded,
         Reason::Corrupt => Refusal::Corrupt,
-        Reason::Sealed => Refusal::Sealed,
+        Reason::Sealed | Reason::Behind | Reason::Refilling => Refusal::Sealed,
         Reason::Stopping => Refusal::Stopping,
         Reason::Invalid | Reason::Unspecified => Refusal::Invalid,
     }

@@ -164,7 +164,12 @@ impl Coordinator {
             self.read(read, Done::read(self, id));
             return Ok(());
         }
-        let read = ReplicaRead { bucket: entry.bucket.name.to_string(), key: entry.key.clone(), digest };
+        let read = ReplicaRead {
+            bucket: entry.bucket.name.to_string(),
+            key: entry.key.clone(),
+            digest,
+            strict: entry.bucket.strict,
+        };
         let request = Some(replica_request::Request::Read(read));
         self.send(to, ReplicaRequest { id: id.0, epoch: entry.epoch, request })
     }

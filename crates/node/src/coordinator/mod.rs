@@ -189,7 +189,7 @@ impl Coordinator {
             Some(Reply::State(state)) => self.got_state(id, from, state),
             Some(Reply::Put(result)) => self.forwarded(id, from, result),
             Some(Reply::Refusal(refusal)) => self.on_refusal(id, from, answers::refusal_of_wire(&refusal)),
-            None => self.on_refusal(id, from, Refusal::Invalid),
+            Some(Reply::Keep(_)) | None => self.on_refusal(id, from, Refusal::Invalid),
         }
     }
 

@@ -172,3 +172,14 @@ pub enum MergeRefusal {
     /// The store failed; a part may have been merged.
     Failed,
 }
+
+/// How many of these fit within a bound of bytes: none begins beyond it, and the first comes in any case.
+pub(crate) fn fitting(weights: impl Iterator<Item = u64>, bytes_max: u32) -> usize {
+    let mut bytes = 0;
+    let within = weights.enumerate().take_while(|&(at, weight)| {
+        let room = at == 0 || bytes < u64::from(bytes_max);
+        bytes += weight;
+        room
+    });
+    within.count()
+}

@@ -80,7 +80,7 @@ impl Store {
         states.iter().all(known)
     }
 
-    fn leaf(&self, read: &LeafRead) -> (Vec<Entry>, bool) {
+    pub fn leaf(&self, read: &LeafRead) -> (Vec<Entry>, bool) {
         let of_leaf = self.states.iter().filter(|(key, _)| self.tree.shape().leaf_of(hash(key)) == read.leaf);
         let beyond = of_leaf.filter(|(key, _)| read.after.as_ref().is_none_or(|after| *key > after));
         let mut entries: Vec<Entry> = beyond.map(|(key, set)| Entry { key: key.clone(), digest: hash(set) }).collect();
@@ -90,7 +90,7 @@ impl Store {
     }
 
     /// As many as are wanted, or fewer, or (which is no fault) more.
-    fn records(&self, keys: &[Key], few: bool) -> Vec<Stored> {
+    pub fn records(&self, keys: &[Key], few: bool) -> Vec<Stored> {
         let stored = |key: &Key| match self.states.get(key) {
             _ if self.damaged.contains(key) => Stored::Damaged,
             Some(set) => Stored::State { set: set.clone(), digest: hash(set) },
@@ -99,7 +99,7 @@ impl Store {
         keys.iter().map(stored).take(if few { 1 } else { usize::MAX }).collect()
     }
 
-    fn page(&self, after: Option<&Key>, few: bool) -> Page {
+    pub fn page(&self, after: Option<&Key>, few: bool) -> Page {
         let mut page = Page::default();
         let mut beyond = self.states.iter().filter(|(key, _)| after.is_none_or(|after| *key > after));
         for (key, set) in beyond.by_ref().take(if few { 1 } else { 9 }) {

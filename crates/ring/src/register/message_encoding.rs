@@ -4,11 +4,11 @@
 //! `0 | 0 or (1 | ballot | value)`, `1`, `2 | ballot` or `3 | voter`.
 
 use super::{
+    encoding::REGISTER_FORMAT,
     encoding::{Input, put_ballot, put_bytes, put_voter, sealed},
     error::RegisterError,
     message::{Accepted, Answer, Ask, Reply, Request},
     value::Value,
-    encoding::REGISTER_FORMAT,
 };
 
 const REQUEST: u8 = b'Q';

@@ -96,8 +96,9 @@ impl Keeper {
             let mut out = Vec::new();
             self.jobs.on_epoch(charter.ring().epoch(), &mut out);
             self.job_effects(out, at, effects);
-            self.leftovers.clear();
         }
+        self.next_look = 0;
+        self.leftovers.retain(|_, leftover| leftover.is_forgetting());
         self.look_at_step();
         self.tell(effects);
     }

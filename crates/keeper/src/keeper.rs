@@ -139,6 +139,7 @@ pub struct Keeper {
     /// The newest value is of this node's own making: it tells the others.
     pub(crate) made: bool,
     next_admit: u64,
+    pub(crate) next_look: u64,
     allowance: u64,
     allowance_at: u64,
     tickets: BTreeMap<u64, Ticket>,
@@ -187,6 +188,7 @@ impl Keeper {
             fetched: 0,
             made: false,
             next_admit: 0,
+            next_look: 0,
             allowance: 0,
             allowance_at: 0,
             tickets: BTreeMap::new(),

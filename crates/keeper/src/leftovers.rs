@@ -14,6 +14,9 @@ use crate::{
 /// How long after a failure it is tried again, microseconds.
 const RETRY_US: u64 = 500_000;
 
+/// How often it is looked for them, microseconds; also after each newer charter.
+const LOOK_US: u64 = 2_000_000;
+
 /// One of them.
 #[derive(Debug)]
 pub(crate) struct Leftover {
@@ -23,9 +26,20 @@ pub(crate) struct Leftover {
     forgetting: bool,
 }
 
+impl Leftover {
+    /// A deletion is under way: what is compared meanwhile may be gone the next moment.
+    pub(crate) fn is_forgetting(&self) -> bool {
+        self.forgetting
+    }
+}
+
 impl Keeper {
     /// Looks which there are.
     pub(crate) fn look_for_leftovers(&mut self, at: &Situation<'_>) {
+        if at.now < self.next_look {
+            return;
+        }
+        self.next_look = at.now.saturating_add(LOOK_US);
         let charter = self.charter().clone();
         let ring = charter.ring();
         for partition in ring.partitions().iter() {
@@ -41,7 +55,7 @@ impl Keeper {
     }
 
     pub(crate) fn wanted_leftovers(&self, now: u64) -> Vec<Job> {
-        let ready = |leftover: &&Leftover| leftover.not_before <= now;
+        let ready = |leftover: &Leftover| leftover.not_before <= now && !leftover.forgetting;
         let jobs = self.leftovers.iter().filter(|(_, leftover)| ready(leftover)).flat_map(|(partition, leftover)| {
             let peers = leftover.lacking.iter().filter(|id| self.reachable.contains(id));
             peers.map(|peer| Job { partition: *partition, peer: *peer, purpose: Purpose::Push, why: Why::Leftover })
@@ -87,9 +101,9 @@ impl Keeper {
             StoreDone::Forgot { left: true } => {}
             _ => leftover.not_before = at.now.saturating_add(RETRY_US),
         }
-        let home = u32::from(partition) < self.charter().ring().partitions().get()
-            && self.charter().ring().is_home(Partition(partition), self.me);
-        if home {
+        // It is to be filled again, or was given back: what is left stays.
+        let home = self.charter().ring().is_home(Partition(partition), self.me);
+        if home || self.fills.contains_key(&partition) {
             self.leftovers.remove(&partition);
         }
     }

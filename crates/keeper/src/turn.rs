@@ -108,7 +108,8 @@ impl Keeper {
     fn begin(&mut self, job: Job, at: &Situation<'_>, effects: &mut Effects) {
         let full = self.jobs.len() >= self.settings.jobs_max
             || self.jobs.with_peer(job.peer) >= self.settings.jobs_per_peer_max;
-        if full || self.jobs.has(job.partition, job.peer) {
+        let forgetting = self.leftovers.get(&job.partition).is_some_and(crate::leftovers::Leftover::is_forgetting);
+        if full || forgetting || self.jobs.has(job.partition, job.peer) {
             return;
         }
         match job.why {

@@ -117,7 +117,9 @@ fn two_administrators_cannot_fork_the_ring() {
 #[test]
 fn whatever_happens_no_acknowledged_write_is_lost_and_strict_reads_see_them() {
     let seeds = std::env::var("KEEPER_SEEDS").ok().and_then(|seeds| seeds.parse().ok()).unwrap_or(25);
-    for seed in 0..seeds {
+    let from = std::env::var("KEEPER_FROM").ok().and_then(|seed| seed.parse().ok()).unwrap_or(0);
+    for seed in from..from + seeds {
+        println!("seed {seed}");
         let mut world = World::new(1000 + seed, 4);
         world.weather = Weather { lost_percent: world.chance.below(4), slow_us: 1000 + world.chance.below(20_000) };
         world.run_for(3 * S);

@@ -165,6 +165,7 @@ pub struct World {
     pub done: Vec<(u64, Result<u64, String>)>,
     pub rings: BTreeMap<u64, Ring>,
     first: Charter,
+    pub log: Vec<String>,
 }
 
 impl World {
@@ -185,12 +186,13 @@ impl World {
             reads: Vec::new(),
             acked: BTreeMap::new(),
             clients: true,
-            keys: 12,
+            keys: 900,
             acknowledged: 0,
             read: 0,
             done: Vec::new(),
             rings: BTreeMap::new(),
             first: Charter::first(ring),
+            log: Vec::new(),
         };
         (1..=founders).for_each(|number| world.add(number));
         world.at(5 * MS, Event::Gossip);
@@ -257,6 +259,7 @@ impl World {
     }
 
     pub fn crash(&mut self, number: u128, down_us: u64) {
+        self.log.push(format!("{} node {number} crashes", self.now));
         let node = self.nodes.get_mut(&id(number)).unwrap();
         if node.keeper.take().is_some() {
             node.life += 1;
@@ -436,6 +439,14 @@ impl World {
                 self.at(delay, Event::Stored { node, life, ticket, done });
             }
             Effect::Adopt { version, charter } => {
+                let why = format!(
+                    "{} node {} adopts v{version} epoch {} fills {:?}",
+                    self.now,
+                    node.0,
+                    charter.ring().epoch(),
+                    charter.change().map(|c| (c.steps.len(), c.cancelled))
+                );
+                self.log.push(why);
                 let entry = self.nodes.get_mut(&node).unwrap();
                 assert!(version > entry.version);
                 (entry.version, entry.charter) = (version, charter.clone());
@@ -457,6 +468,7 @@ impl World {
                 StoreDone::Kept
             }
             StoreAsk::Fence { partitions, epoch } => {
+                self.log.push(format!("{} node {} fences {partitions:?} {epoch}", self.now, node.0));
                 for partition in partitions {
                     let fence = &mut disk.fences[usize::from(partition)];
                     *fence = epoch.max(*fence);
@@ -663,8 +675,8 @@ impl World {
     }
 
     fn read_answered(&mut self, from: NodeId, read: usize, bits: Option<u64>) {
-        let read = &mut self.reads[read];
         let Some(bits) = bits else { return };
+        let read = &mut self.reads[read];
         read.bits |= bits;
         if read.answered.insert(from) && read.answered.len() >= 2 && !read.judged {
             read.judged = true;
@@ -672,9 +684,20 @@ impl World {
             assert_eq!(
                 read.must & !read.bits,
                 0,
-                "a strict read at epoch {} of {:?} lacks an acknowledged write",
+                "a strict read at epoch {} of {:?} by {:?} lacks an acknowledged write: {:?}\nrings {:?}\n{:?}",
                 read.epoch,
-                String::from_utf8_lossy(&read.key)
+                String::from_utf8_lossy(&read.key),
+                read.answered,
+                self.writes
+                    .iter()
+                    .filter(|w| w.acked && w.key == read.key && w.bit & read.must & !read.bits != 0)
+                    .map(|w| (w.epoch, w.bit, w.acked_by.clone()))
+                    .collect::<Vec<_>>(),
+                self.rings
+                    .iter()
+                    .map(|(epoch, ring)| (epoch, ring.preference_list(Partition(read.partition))))
+                    .collect::<Vec<_>>(),
+                self.log.iter().rev().take(60).rev().collect::<Vec<_>>(),
             );
         }
     }

@@ -3,6 +3,7 @@
 //! - [`Delivery`] sends the hints for one target, with an example there.
 //! - [`Comparison`] compares one partition with one peer and moves what differs; [`Answering`] is the other side. What they
 //!   say to each other are [`Question`]s and [`Answer`]s.
+//! - [`Slices`] says how fast all of this may be (§6.5).
 //!
 //! They know no clock, no disk and no socket: the driver reads, sends, merges, deletes and reports back. What this crate does
 //! not do: decide who is up (gossip), store anything (storage), decide who is home of what (ring).
@@ -16,6 +17,7 @@ mod delivery;
 mod encode;
 mod question;
 mod rate;
+mod slices;
 
 pub use answering::{Answering, AnsweringEffect, AnsweringEffects, AnsweringSettings, PartitionView};
 pub use comparison::{
@@ -24,3 +26,4 @@ pub use comparison::{
 pub use delivery::{Delivery, DeliverySettings, Effect, Effects, HintMeta, Progress, Refusal};
 pub use encode::{DecodeError, FORMAT};
 pub use question::{Answer, Ask, MergeRefusal, Page, Question, Record, Refused, Reply, StoreFailed, Stored};
+pub use slices::{Class, ClassState, SliceSettings, SliceState, Slices};

@@ -249,11 +249,11 @@ fn a_state_that_the_peer_was_seen_to_have_is_not_sent_back() {
 #[test]
 fn a_key_that_the_peer_lost_meanwhile_is_sent() {
     let mut asking = Asking::new(1, Purpose::Both, 10_000);
-    let own = hash(&bits(0, 1));
-    asking.all_differ(Some(1));
+    asking.all_differ(Some(hash(b"same")));
     asking.reply(Reply::Fetched(vec![Stored::Absent]));
-    asking.read(Ok(vec![Stored::State { set: bits(0, 1), digest: own }]));
-    assert!(matches!(&asking.questions[0].ask, Ask::Push(records) if records[0].digest == own));
+    // This node came to have meanwhile what the peer had, and has no more.
+    asking.read(Ok(vec![state(b"same")]));
+    assert!(matches!(&asking.questions[0].ask, Ask::Push(records) if records[0].digest == hash(b"same")));
 }
 
 #[test]

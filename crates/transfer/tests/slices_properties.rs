@@ -40,7 +40,7 @@ fn rate(slices: &Slices, now: u64) -> u64 {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(200))]
+    #![proptest_config(ProptestConfig::with_cases(100))]
 
     #[test]
     fn in_no_span_of_time_more_is_taken_than_the_rate_and_the_burst_allow(ops in ops()) {
@@ -103,7 +103,7 @@ proptest! {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(40))]
+    #![proptest_config(ProptestConfig::with_cases(20))]
 
     /// Some ask all the time, some only when they were told that they may.
     #[test]

@@ -37,7 +37,8 @@ pub struct PartitionView<'a> {
     pub epoch: u64,
     /// The partition is sealed for this epoch, and all that was ever applied to it is in the tree and in the store.
     pub sealed: bool,
-    /// Its tree, if it is served to the peer who asks: one that is home of it in this epoch, or pending for the next.
+    /// Its tree, if it is served to the peer who asks: one that is home of it in this epoch, or pending for the next, or a
+    /// former home that hands over what it still has.
     pub tree: Option<&'a Tree>,
 }
 

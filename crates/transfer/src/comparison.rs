@@ -182,6 +182,40 @@ enum Phase {
 }
 
 /// Compares a partition with a peer's, and moves what differs.
+///
+/// ```
+/// use dynamo_merkle::{Shape, Tree};
+/// use dynamo_ring::NodeId;
+/// use dynamo_transfer::{
+///     Answering, AnsweringEffect, AnsweringEffects, AnsweringSettings, Comparison, ComparisonEffect, ComparisonEffects,
+///     ComparisonSettings, Ended, PartitionView, Purpose,
+/// };
+///
+/// // This node and its peer have the same key, so a step down the tree is all it takes.
+/// let hash = |key: &[u8]| key.iter().fold(0, |hash: u64, &byte| (hash ^ u64::from(byte)).wrapping_mul(0x9e37_79b9_7f4a_7c15));
+/// let settings = ComparisonSettings::new(hash, Shape::default());
+/// let mut mine = Tree::new(Shape::default());
+/// mine.apply(hash(b"cart/17"), None, Some(5));
+/// let theirs = mine.clone();
+///
+/// let mut comparison = Comparison::new(1, 7, 3, Purpose::Both, settings);
+/// let mut effects = ComparisonEffects::new();
+/// comparison.start(&mine, 0, &mut effects);
+/// let Some(ComparisonEffect::Ask(question)) = effects.pop() else { panic!("a question to the peer") };
+///
+/// let exchange = settings.exchange;
+/// let bounds = AnsweringSettings { exchange, jobs_max: 64, jobs_per_peer_max: 8, bytes_max: 1 << 20 };
+/// let mut answering = Answering::new(bounds);
+/// let mut answers = AnsweringEffects::new();
+/// let view = PartitionView { epoch: 3, sealed: true, tree: Some(&theirs) };
+/// answering.on_question(NodeId(2), 0, question, view, &mut answers)?;
+/// let Some(AnsweringEffect::Reply { answer, .. }) = answers.pop() else { panic!("its answer") };
+///
+/// comparison.on_reply(answer, &mine, 10, &mut effects);
+/// let Some(ComparisonEffect::Finished(outcome)) = effects.pop() else { panic!("the end") };
+/// assert_eq!(outcome.ended, Ended::Complete { sealed: true, equal: true });
+/// # Ok::<(), dynamo_merkle::PeerError>(())
+/// ```
 #[derive(Debug)]
 pub struct Comparison {
     asker: Asker,
@@ -196,6 +230,8 @@ pub struct Comparison {
     hungry: bool,
     /// Records that the bulk copy could not have. The exchange finds them again, mostly.
     bulk_lost: u64,
+    /// Where the bulk copy was when the comparison ended in it.
+    interrupted_at: Option<Key>,
     sealed: bool,
     equal: bool,
 }
@@ -215,6 +251,7 @@ impl Comparison {
             moves: Moves::default(),
             hungry: false,
             bulk_lost: 0,
+            interrupted_at: None,
             sealed: true,
             equal: true,
         }
@@ -257,9 +294,9 @@ impl Comparison {
         self.asker.moved
     }
 
-    /// All keys up to this one were copied in bulk and are durable here, while that is being done.
+    /// All keys up to this one were copied in bulk and are durable here: while that is being done, and if it ended then.
     pub fn bulk_position(&self) -> Option<&Key> {
-        if let Phase::Bulk(bulk) = &self.phase { bulk.merged_up_to() } else { None }
+        if let Phase::Bulk(bulk) = &self.phase { bulk.merged_up_to() } else { self.interrupted_at.as_ref() }
     }
 
     /// Whether there was [`ComparisonEffect::Finished`].
@@ -488,6 +525,7 @@ impl Comparison {
 
     fn finish(&mut self, ended: Ended, effects: &mut ComparisonEffects) {
         if !self.is_finished() {
+            self.interrupted_at = self.bulk_position().cloned();
             self.phase = Phase::Finished;
             self.moves = Moves::default();
             effects.push(ComparisonEffect::Finished(Outcome { ended, moved: self.asker.moved }));

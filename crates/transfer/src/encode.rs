@@ -17,8 +17,8 @@ use bytes::Bytes;
 use dynamo_merkle::{self as merkle, Message};
 
 use crate::question::{Answer, Ask, Page, Question, Refused, Reply};
-use input::Input;
-use output::Output;
+pub(crate) use input::Input;
+pub(crate) use output::Output;
 
 /// The format of questions and answers that is written, and the newest that is read.
 pub const FORMAT: u8 = 1;
@@ -87,32 +87,32 @@ impl Question {
     /// The canonical encoding.
     pub fn encode(&self) -> Vec<u8> {
         let Question { call, epoch, ask } = self;
-        let mut out = Output(vec![FORMAT]);
-        match ask {
+        let out = match ask {
             Ask::Tree { shape, ask } => {
-                out.u8(ASK_TREE);
                 let request = merkle::Request { call: *call, epoch: *epoch, shape: *shape, ask: ask.clone() };
+                let mut out = Output::begin(ASK_TREE);
                 out.0.extend(Message::Request(request).encode());
+                out
             }
             Ask::Fetch { keys, bytes_max } => {
-                out.named(ASK_FETCH, call);
-                out.number(*epoch);
+                let mut out = Output::named(ASK_FETCH, call, *epoch);
                 out.number((*bytes_max).into());
                 out.number(keys.len() as u64);
                 keys.iter().for_each(|key| out.bytes(key));
+                out
             }
             Ask::Push(records) => {
-                out.named(ASK_PUSH, call);
-                out.number(*epoch);
+                let mut out = Output::named(ASK_PUSH, call, *epoch);
                 out.records(records);
+                out
             }
             Ask::Page { after, bytes_max } => {
-                out.named(ASK_PAGE, call);
-                out.number(*epoch);
+                let mut out = Output::named(ASK_PAGE, call, *epoch);
                 out.number((*bytes_max).into());
                 out.bytes(after.as_deref().unwrap_or_default());
+                out
             }
-        }
+        };
         out.0
     }
 
@@ -141,8 +141,7 @@ impl Answer {
     /// The canonical encoding.
     pub fn encode(&self) -> Vec<u8> {
         let Answer { call, epoch, sealed, reply } = self;
-        let mut out = Output(vec![FORMAT]);
-        out.u8(match reply {
+        let mut out = Output::begin(match reply {
             Reply::Tree(_) => TREE,
             Reply::Fetched(_) => FETCHED,
             Reply::Pushed { .. } => PUSHED,

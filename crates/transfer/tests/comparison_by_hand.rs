@@ -159,6 +159,8 @@ fn pages_merged_out_of_order_do_not_move_the_position_over_a_gap() {
     assert_eq!(asking.comparison.bulk_position(), None);
     asking.merged(Ok(()));
     assert_eq!(asking.comparison.bulk_position(), Some(&key(2)));
+    asking.told(|comparison, _, effects| comparison.on_lost(effects));
+    assert_eq!(asking.comparison.bulk_position(), Some(&key(2)), "for the next one");
 }
 
 #[test]
@@ -191,6 +193,16 @@ fn pages_that_cannot_be_end_it() {
         assert_eq!(broken(bad), Some(Ended::Broken(PeerError::Contradiction)));
     }
     assert_eq!(broken(page(6..20, None)), Some(Ended::Broken(PeerError::TooMuch)));
+}
+
+/// Its tree may well not know of it any more: then the exchange finds nothing.
+#[test]
+fn what_was_damaged_in_a_page_makes_it_partial() {
+    let mut asking = Asking::new(0, Purpose::Pull, 10_000);
+    asking.reply(Reply::Page(Page { records: vec![record(1)], damaged: 2, go_on: None }));
+    asking.merged(Ok(()));
+    asking.reply(Reply::Tree(merkle::Answer::Nodes(vec![0])));
+    assert_eq!(asking.ended(), Some(Ended::Partial { keys: 2 }));
 }
 
 #[test]
@@ -249,11 +261,11 @@ fn a_state_that_the_peer_was_seen_to_have_is_not_sent_back() {
 #[test]
 fn a_key_that_the_peer_lost_meanwhile_is_sent() {
     let mut asking = Asking::new(1, Purpose::Both, 10_000);
-    let own = hash(&bits(0, 1));
-    asking.all_differ(Some(1));
+    asking.all_differ(Some(hash(b"same")));
     asking.reply(Reply::Fetched(vec![Stored::Absent]));
-    asking.read(Ok(vec![Stored::State { set: bits(0, 1), digest: own }]));
-    assert!(matches!(&asking.questions[0].ask, Ask::Push(records) if records[0].digest == own));
+    // This node came to have meanwhile what the peer had, and has no more.
+    asking.read(Ok(vec![state(b"same")]));
+    assert!(matches!(&asking.questions[0].ask, Ask::Push(records) if records[0].digest == hash(b"same")));
 }
 
 #[test]

@@ -7,14 +7,14 @@ use super::{DecodeError, FORMAT};
 use crate::question::{Record, Stored};
 
 /// What is still to be read.
-pub(super) struct Input<'a> {
+pub(crate) struct Input<'a> {
     whole: &'a Bytes,
     bytes: &'a [u8],
 }
 
 impl<'a> Input<'a> {
     /// Reads the format and the kind.
-    pub(super) fn begin(whole: &'a Bytes) -> Result<(u8, Input<'a>), DecodeError> {
+    pub(crate) fn begin(whole: &'a Bytes) -> Result<(u8, Input<'a>), DecodeError> {
         let mut input = Input { whole, bytes: whole };
         match input.u8()? {
             FORMAT => Ok((input.u8()?, input)),
@@ -23,11 +23,11 @@ impl<'a> Input<'a> {
         }
     }
 
-    pub(super) fn end(&self) -> Result<(), DecodeError> {
+    pub(crate) fn end(&self) -> Result<(), DecodeError> {
         if self.bytes.is_empty() { Ok(()) } else { Err(DecodeError::TrailingBytes) }
     }
 
-    pub(super) fn rest(self) -> &'a [u8] {
+    pub(crate) fn rest(self) -> &'a [u8] {
         self.bytes
     }
 
@@ -37,7 +37,7 @@ impl<'a> Input<'a> {
         Ok(*first)
     }
 
-    pub(super) fn flag(&mut self) -> Result<bool, DecodeError> {
+    pub(crate) fn flag(&mut self) -> Result<bool, DecodeError> {
         match self.u8()? {
             0 => Ok(false),
             1 => Ok(true),
@@ -45,7 +45,7 @@ impl<'a> Input<'a> {
         }
     }
 
-    pub(super) fn number(&mut self) -> Result<u64, DecodeError> {
+    pub(crate) fn number(&mut self) -> Result<u64, DecodeError> {
         let mut value = 0;
         for shift in (0..u64::BITS).step_by(7) {
             let byte = self.u8()?;
@@ -61,7 +61,7 @@ impl<'a> Input<'a> {
         Err(DecodeError::NotCanonical("a number of more than 64 bits"))
     }
 
-    pub(super) fn u32(&mut self) -> Result<u32, DecodeError> {
+    pub(crate) fn u32(&mut self) -> Result<u32, DecodeError> {
         u32::try_from(self.number()?).map_err(|_| DecodeError::NotCanonical("a number out of its range"))
     }
 
@@ -71,7 +71,7 @@ impl<'a> Input<'a> {
         Ok(Call { partition, exchange: self.u32()?, step: self.u32()? })
     }
 
-    fn digest(&mut self) -> Result<u64, DecodeError> {
+    pub(crate) fn digest(&mut self) -> Result<u64, DecodeError> {
         let (taken, rest) = self.bytes.split_first_chunk().ok_or(DecodeError::Truncated)?;
         self.bytes = rest;
         Ok(u64::from_be_bytes(*taken))

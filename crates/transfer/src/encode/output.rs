@@ -2,16 +2,21 @@
 
 use dynamo_merkle::Call;
 
+use super::FORMAT;
 use crate::question::{Record, Stored};
 
-pub(super) struct Output(pub(super) Vec<u8>);
+pub(crate) struct Output(pub(crate) Vec<u8>);
 
 impl Output {
-    pub(super) fn u8(&mut self, byte: u8) {
+    pub(crate) fn begin(kind: u8) -> Output {
+        Output(vec![FORMAT, kind])
+    }
+
+    pub(crate) fn u8(&mut self, byte: u8) {
         self.0.push(byte);
     }
 
-    pub(super) fn number(&mut self, mut value: u64) {
+    pub(crate) fn number(&mut self, mut value: u64) {
         while value >= 0x80 {
             self.0.push(value as u8 | 0x80);
             value >>= 7;
@@ -24,7 +29,7 @@ impl Output {
         self.0.extend_from_slice(bytes);
     }
 
-    fn digest(&mut self, digest: u64) {
+    pub(crate) fn digest(&mut self, digest: u64) {
         self.0.extend_from_slice(&digest.to_be_bytes());
     }
 
@@ -34,9 +39,11 @@ impl Output {
         self.number(call.step.into());
     }
 
-    pub(super) fn named(&mut self, kind: u8, call: &Call) {
-        self.u8(kind);
-        self.call(call);
+    pub(super) fn named(kind: u8, call: &Call, epoch: u64) -> Output {
+        let mut out = Output::begin(kind);
+        out.call(call);
+        out.number(epoch);
+        out
     }
 
     pub(super) fn records(&mut self, records: &[Record]) {

@@ -66,6 +66,16 @@ pub enum StoreError {
         /// The newest format known here.
         known: u32,
     },
+    /// The directory was written by a version before the first that was released.
+    #[error("the data directory {} has format {found}, of a version that was never released, and this program reads format {known}: remove the directory and let the node be rebuilt from its replicas; nothing was changed", path.display())]
+    OlderFormat {
+        /// The data directory.
+        path: PathBuf,
+        /// The format found.
+        found: u32,
+        /// The format known here.
+        known: u32,
+    },
     /// The stored files do not make sense.
     #[error("the data directory {} is damaged: {what}; nothing was opened. Restore the file, or remove the directory and let the node be rebuilt from its replicas", path.display())]
     Damaged {

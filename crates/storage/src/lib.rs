@@ -25,7 +25,7 @@ mod store;
 pub use counters::{Counters, DiskState, HintCount};
 pub use directory::{DIRECTORY_FORMAT, DataDir};
 pub use error::StoreError;
-pub use key::{KeyError, KeyParts, RecordKey};
+pub use key::{KeyError, KeyParts, RecordKey, tree_hash};
 pub use space::{SpaceProbe, disk_probe};
 pub use store::{
     Applied, Busy, Completion, Durability, HintEntry, Identity, Op, Opened, Outcome, Read, ScanEntry, Settings, Store,

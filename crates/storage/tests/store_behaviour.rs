@@ -433,15 +433,19 @@ fn group_commit_takes_fewer_syncs_than_writes() {
 }
 
 #[test]
-fn a_directory_in_use_or_of_a_newer_format_is_refused() {
+fn a_directory_in_use_or_of_another_format_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     let held = DataDir::take(dir.path()).unwrap();
     let error = DataDir::take(dir.path()).unwrap_err();
     assert!(matches!(error, StoreError::InUse(_)), "{error}");
     drop(held);
-    std::fs::write(dir.path().join("FORMAT"), "dynamo storage 2\n").unwrap();
+    std::fs::write(dir.path().join("FORMAT"), "dynamo storage 3\n").unwrap();
     let error = DataDir::take(dir.path()).unwrap_err();
-    assert!(matches!(error, StoreError::NewerFormat { found: 2, .. }), "{error}");
+    assert!(matches!(error, StoreError::NewerFormat { found: 3, .. }), "{error}");
+    std::fs::write(dir.path().join("FORMAT"), "dynamo storage 1\n").unwrap();
+    let error = DataDir::take(dir.path()).unwrap_err();
+    assert!(matches!(error, StoreError::OlderFormat { found: 1, .. }), "{error}");
+    assert!(error.to_string().contains("rebuilt from its replicas"), "{error}");
     std::fs::write(dir.path().join("FORMAT"), "something").unwrap();
     let error = DataDir::take(dir.path()).unwrap_err();
     assert!(error.to_string().contains("FORMAT"), "{error}");

@@ -174,6 +174,21 @@ fn leaves_of_a_deeper_tree_are_refused() {
 }
 
 #[test]
+fn a_leaf_that_is_set_changes_all_above_it() {
+    for depth in 1..=DEPTH_MAX {
+        let shape = Shape::new(depth).expect("a depth in range");
+        let (mut tree, mut set) = (Tree::new(shape), Tree::new(shape));
+        for number in 0..40 {
+            let change = tree.apply(numbered(number), None, Some(7));
+            set.set_leaf(change.leaf, change.after);
+        }
+        assert_eq!(set, tree);
+        tree.leaves().for_each(|(leaf, _)| set.set_leaf(leaf, 0));
+        assert_eq!(set, Tree::new(shape));
+    }
+}
+
+#[test]
 fn the_first_bits_of_a_hash_choose_the_leaf() {
     for depth in 1..=DEPTH_MAX {
         let shape = Shape::new(depth).expect("a depth in range");

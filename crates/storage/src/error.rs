@@ -36,6 +36,15 @@ pub enum StoreError {
         /// What it may have.
         limit: usize,
     },
+    /// The request was sent under an epoch of the ring in which this node may no longer take requests for the partition
+    /// (§4.9). Nothing was changed.
+    #[error(
+        "the partition is sealed here for requests of epochs before {fence}: nothing was done; ask again under the newer ring"
+    )]
+    Sealed {
+        /// The lowest epoch that is taken.
+        fence: u64,
+    },
     /// The store's queue is full. Nothing was done.
     #[error("the node's storage queue is full: nothing was done; try again, or ask another node")]
     Overloaded,

@@ -62,12 +62,12 @@ fn child_writes_until_killed() {
     (0..32).for_each(|_| free.send(()).unwrap());
     for n in from.. {
         slots.recv().unwrap();
-        let Op::Write { key, context, context_ts, payload, mode, wall_ms, hint_for, .. } =
+        let Op::Write { key, context, context_ts, payload, mode, wall_ms, hint_for, epoch, .. } =
             put(key(&n.to_string()), &value(n))
         else {
             unreachable!()
         };
-        let op = Op::Write { key, context, context_ts, payload, mode, wall_ms, hint_for, sync: n % 3 == 0 };
+        let op = Op::Write { key, context, context_ts, payload, mode, wall_ms, hint_for, epoch, sync: n % 3 == 0 };
         assert!(store.submit(op, Print(n, free.clone())).is_ok());
     }
 }

@@ -1,5 +1,6 @@
 //! What a store is asked, and what it answers.
 
+use super::Durability;
 use crate::error::StoreError;
 use crate::key::RecordKey;
 use bytes::Bytes;
@@ -30,6 +31,9 @@ pub enum Op {
         wall_ms: u64,
         /// `Some`: this node is no home of the key and keeps the write as a hint for that one.
         hint_for: Option<NodeId>,
+        /// The ring's epoch under which this node is taken for a home: refused as [`StoreError::Sealed`] below the
+        /// partition's fence. Hints are taken under any.
+        epoch: u64,
         /// With [`Durability::OneFsync`](super::Durability): this is the replica whose answer must be durable.
         sync: bool,
     },
@@ -45,6 +49,8 @@ pub enum Op {
         mode: Mode,
         /// As in `Write`.
         hint_for: Option<NodeId>,
+        /// As in `Write`.
+        epoch: u64,
         /// As in `Write`.
         sync: bool,
     },
@@ -64,6 +70,14 @@ pub enum Op {
         /// Digest of the state that was confirmed by the target; 0 if there was nothing to deliver.
         digest: u64,
     },
+    /// From here on this node takes requests for the partitions as their home only under this epoch of the ring or a later
+    /// one (§4.9). Raises their fences, never lowers one. Always durable before it is done, and in force before that.
+    Fence {
+        /// Which partitions.
+        partitions: Vec<Partition>,
+        /// The lowest epoch that is still taken.
+        epoch: u64,
+    },
     /// Sets or removes (`None`) a value of the node program's own. Always durable before it is done.
     PutMeta {
         /// Any bytes.
@@ -71,6 +85,43 @@ pub enum Op {
         /// The new value.
         value: Option<Bytes>,
     },
+}
+
+impl Op {
+    /// Bytes that wait in memory for it, roughly.
+    pub(super) fn bytes(&self) -> usize {
+        let payload = match self {
+            Op::Write { key, payload: Payload::Value(value), .. } => key.as_bytes().len() + value.len(),
+            Op::Write { key, payload: Payload::Tombstone, .. } => key.as_bytes().len(),
+            Op::Merge { key, set, .. } => key.as_bytes().len() + set.len(),
+            Op::KeepHint { key, .. } | Op::DropHint { key, .. } => key.as_bytes().len(),
+            Op::Fence { partitions, .. } => size_of_val(&partitions[..]),
+            Op::PutMeta { key, value } => key.len() + value.as_ref().map_or(0, |value| value.len()),
+        };
+        payload + 64
+    }
+
+    /// On a full disk, what frees space or is tiny is still taken.
+    pub(super) fn takes_space(&self) -> bool {
+        match self {
+            Op::Write { .. } | Op::Merge { .. } | Op::KeepHint { .. } => true,
+            Op::DropHint { .. } | Op::Fence { .. } => false,
+            Op::PutMeta { value, .. } => value.as_ref().is_some_and(|value| value.len() > 64 << 10),
+        }
+    }
+
+    /// Whether it counts as done only when it is durable.
+    pub fn waits_for_sync(&self, durability: Durability) -> bool {
+        match (self, durability) {
+            // A drop that is lost leaves a hint that is delivered twice: no harm.
+            (Op::DropHint { .. }, _) => false,
+            (Op::PutMeta { .. } | Op::Fence { .. }, _) => true,
+            (_, Durability::Fsync) => true,
+            (_, Durability::Interval { .. }) => false,
+            (Op::Write { sync, .. } | Op::Merge { sync, .. }, Durability::OneFsync) => *sync,
+            (Op::KeepHint { .. }, Durability::OneFsync) => false,
+        }
+    }
 }
 
 /// A question. Answered by any of the reading threads, from the state as of some moment after it was submitted.
@@ -85,6 +136,8 @@ pub enum Read {
         hints: SmallVec<[NodeId; 2]>,
         /// The mode in which the states are merged.
         mode: Mode,
+        /// As in [`Op::Write`]; `u64::MAX` where this node is asked as no home.
+        epoch: u64,
         /// Leave the set out of the answer: only the digest is wanted. The stored checksum is verified all the same.
         digest_only: bool,
     },
@@ -166,6 +219,8 @@ pub enum Outcome {
     HintKept,
     /// `DropHint`: whether it was dropped. It was not if the state has moved on since it was delivered.
     HintDropped(bool),
+    /// `Fence`: in force, and durable.
+    Fenced,
     /// `PutMeta`: durable.
     MetaSet,
     /// `Read::State` and `Read::Hint`: encoding and digest; `None` if never written, or no such hint. With `digest_only`

@@ -1,0 +1,136 @@
+//! Answers to questions, on the live engine or on a snapshot.
+
+use crate::counters::Counters;
+use crate::engine::{Reading, Scan, Space};
+use crate::error::StoreError;
+use crate::key::{RecordKey, hint_key, partition_prefix, split_hint_key, target_prefix};
+use crate::live::Live;
+use crate::plan::{corrupt, decode, node_meta_key};
+use crate::record::Record;
+use crate::store::{HintEntry, Outcome, Read, ScanEntry};
+use bytes::Bytes;
+use dynamo_ring::NodeId;
+use dynamo_version::{Mode, SiblingSet};
+use std::sync::atomic::Ordering;
+
+/// Bytes of a page of hints, keys and bodies.
+const HINT_PAGE_BYTES_MAX: usize = 4 << 20;
+
+pub(crate) fn answer(engine: &dyn Reading, live: &Live, read: &Read) -> Result<Outcome, StoreError> {
+    let answer = match read {
+        Read::State { key, hints, mode, epoch, digest_only } => {
+            let found = state(engine, key, hints, *mode);
+            let found = found.and_then(|found| check_fence(live, key, *epoch).map(|()| found));
+            found.map(|found| {
+                Outcome::State(found.map(|(set, digest)| (if *digest_only { Bytes::new() } else { set }, digest)))
+            })
+        }
+        Read::HintPage { target, after, limit } => hint_page(engine, *target, after.as_ref(), *limit),
+        Read::Hint { target, key } => hint(engine, *target, key).map(Outcome::State),
+        Read::Scan { partition, after, limit, bytes_max } => {
+            let (prefix, after) = (partition_prefix(*partition), after.as_ref().map(|key| &key.as_bytes()[..]));
+            let (space, limit, bytes_max) = (Space::Data, *limit, *bytes_max);
+            let scan = Scan { space, prefix: &prefix, after, until: None, limit, bytes_max };
+            page_of_records(engine, &live.counters, scan)
+        }
+        Read::Meta { key } => get(engine, Space::Meta, &node_meta_key(key)).map(Outcome::Meta),
+    };
+    if matches!(answer, Err(StoreError::Corrupt { .. })) {
+        live.counters.corrupt.fetch_add(1, Ordering::Relaxed);
+    }
+    answer
+}
+
+/// Looked at after the record: had it been read before and deleted in between, by a node that is no home any more, the
+/// answer would be that there never was one.
+fn check_fence(live: &Live, key: &RecordKey, epoch: u64) -> Result<(), StoreError> {
+    let fence = live.fences.of(key.partition());
+    if epoch < fence { Err(StoreError::Sealed { fence }) } else { Ok(()) }
+}
+
+fn get(engine: &dyn Reading, space: Space, key: &[u8]) -> Result<Option<Bytes>, StoreError> {
+    engine.get(space, key).map_err(|error| StoreError::running(&error))
+}
+
+fn own(engine: &dyn Reading, key: &RecordKey) -> Result<Option<(Bytes, u64)>, StoreError> {
+    let slot = key.as_bytes();
+    get(engine, Space::Data, slot)?
+        .map(|bytes| decode(slot, bytes, key).map(|Record { set, digest, .. }| (set, digest)))
+        .transpose()
+}
+
+fn state(
+    engine: &dyn Reading,
+    key: &RecordKey,
+    hints: &[NodeId],
+    mode: Mode,
+) -> Result<Option<(Bytes, u64)>, StoreError> {
+    let mut found = own(engine, key)?;
+    for target in hints {
+        let slot = hint_key(*target, key);
+        let Some(body) = get(engine, Space::Hints, &slot)?.filter(|body| !body.is_empty()) else { continue };
+        let held = decode(&slot, body, key)?;
+        found = Some(match found {
+            None => (held.set, held.digest),
+            Some((set, digest)) if digest == held.digest => (set, digest),
+            Some((set, _)) => join(&set, &held.set, mode).ok_or_else(|| corrupt(key))?,
+        });
+    }
+    Ok(found)
+}
+
+fn join(one: &Bytes, other: &Bytes, mode: Mode) -> Option<(Bytes, u64)> {
+    let mut set = SiblingSet::decode(one.clone()).ok()?;
+    set.merge(&SiblingSet::decode(other.clone()).ok()?, mode);
+    let encoded = set.encode();
+    let digest = SiblingSet::digest(&encoded);
+    Some((encoded, digest))
+}
+
+fn hint(engine: &dyn Reading, target: NodeId, key: &RecordKey) -> Result<Option<(Bytes, u64)>, StoreError> {
+    let slot = hint_key(target, key);
+    match get(engine, Space::Hints, &slot)? {
+        None => Ok(None),
+        Some(body) if body.is_empty() => own(engine, key),
+        Some(body) => decode(&slot, body, key).map(|record| Some((record.set, record.digest))),
+    }
+}
+
+fn hint_page(
+    engine: &dyn Reading,
+    target: NodeId,
+    after: Option<&RecordKey>,
+    limit: usize,
+) -> Result<Outcome, StoreError> {
+    let prefix = target_prefix(target);
+    let after = after.map(|key| hint_key(target, key));
+    let (after, bytes_max) = (after.as_deref(), HINT_PAGE_BYTES_MAX);
+    let scan = Scan { space: Space::Hints, prefix: &prefix, after, until: None, limit, bytes_max };
+    let page = engine.scan(scan).map_err(|error| StoreError::running(&error))?;
+    let mut entries = Vec::with_capacity(page.entries.len());
+    for (slot, body) in page.entries {
+        let Ok((_, key)) = split_hint_key(&slot) else {
+            return Err(StoreError::Corrupt { key: slot.escape_ascii().to_string() });
+        };
+        let bytes = (slot.len() + body.len()) as u32;
+        let digest = Record::decode(&slot, body).map_or(0, |record| record.digest);
+        entries.push(HintEntry { key, digest, bytes });
+    }
+    Ok(Outcome::Hints { entries, end: page.end })
+}
+
+fn page_of_records(engine: &dyn Reading, counters: &Counters, scan: Scan<'_>) -> Result<Outcome, StoreError> {
+    let page = engine.scan(scan).map_err(|error| StoreError::running(&error))?;
+    let mut entries = Vec::with_capacity(page.entries.len());
+    for (slot, value) in page.entries {
+        let Ok(key) = RecordKey::decode(&slot) else {
+            return Err(StoreError::Corrupt { key: slot.escape_ascii().to_string() });
+        };
+        let state = decode(&slot, value, &key).map(|record| (record.set, record.digest));
+        if state.is_err() {
+            counters.corrupt.fetch_add(1, Ordering::Relaxed);
+        }
+        entries.push(ScanEntry { key, state });
+    }
+    Ok(Outcome::Scan { entries, end: page.end })
+}

@@ -45,7 +45,8 @@ impl Totals {
     pub fn record_changed(&mut self, before: Option<(bool, usize)>, after: Option<(bool, usize)>) {
         if let Some((deleted, bytes)) = before {
             self.keys -= 1;
-            self.tombstones -= u64::from(deleted);
+            // Of a damaged record it can only be guessed whether it was one.
+            self.tombstones = self.tombstones.saturating_sub(u64::from(deleted));
             self.bytes -= bytes as u64;
         }
         if let Some((deleted, bytes)) = after {

@@ -1,6 +1,7 @@
 //! What can go wrong with a store, worded for the person who has to do something about it.
 
 use crate::engine::EngineError;
+use crate::key::RecordKey;
 use std::io;
 use std::path::PathBuf;
 
@@ -45,6 +46,12 @@ pub enum StoreError {
         /// The lowest epoch that is taken.
         fence: u64,
     },
+    /// The partition's fence is not the epoch that was named: this node may be its home again. Nothing was removed.
+    #[error("the partition is not given up here at the epoch named (its fence is {fence}): nothing was removed")]
+    Serving {
+        /// The lowest epoch under which requests for the partition are taken.
+        fence: u64,
+    },
     /// The store's queue is full. Nothing was done.
     #[error("the node's storage queue is full: nothing was done; try again, or ask another node")]
     Overloaded,
@@ -55,6 +62,8 @@ pub enum StoreError {
     Corrupt {
         /// The key, escaped.
         key: String,
+        /// The record, for [`Op::Mend`](crate::Op::Mend); None if what is damaged is a key.
+        record: Option<RecordKey>,
     },
     /// What a peer sent is not what it said it sent. Nothing was changed.
     #[error("the received state is damaged ({0}): nothing was changed; send it again")]

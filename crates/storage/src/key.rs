@@ -179,9 +179,31 @@ pub fn tree_hash(encoded_key: &[u8]) -> u64 {
     placing << 48 | xxh3_64(encoded_key) & ((1 << 48) - 1)
 }
 
+/// The keys of one leaf of a partition's tree: greater than the first, less than the second. None is the partition's end.
+///
+/// Leaves have `leaf_bits` bits, at most 16.
+pub(crate) fn leaf_range(partition: Partition, leaf: u32, leaf_bits: u32) -> ([u8; 4], Option<[u8; 4]>) {
+    let spare = 16 - leaf_bits;
+    let head = |hash: u32| {
+        let [p, q] = partition.0.to_be_bytes();
+        let [h, i] = u16::try_from(hash).ok()?.to_be_bytes();
+        Some([p, q, h, i])
+    };
+    let from = head(leaf << spare).expect("the leaf is one of the tree's");
+    (from, head((leaf + 1) << spare))
+}
+
 /// The prefix of all data keys of a partition.
 pub fn partition_prefix(partition: Partition) -> [u8; 2] {
     partition.0.to_be_bytes()
+}
+
+/// The prefix of a target's hints for the keys of a partition.
+pub(crate) fn target_partition_prefix(target: NodeId, partition: Partition) -> [u8; 18] {
+    let mut prefix = [0; 18];
+    prefix[..16].copy_from_slice(&target_prefix(target));
+    prefix[16..].copy_from_slice(&partition_prefix(partition));
+    prefix
 }
 
 /// The prefix of all hints for a target.

@@ -1,10 +1,12 @@
-//! Turns operations into one atomic batch: writes and merges here, hints in [`hints`].
+//! Turns operations into one atomic batch: writes, merges and fences here, hints in [`hints`], removing and mending in
+//! [`upkeep`].
 //!
 //! Operations of one batch see each other through an overlay, so two writes of one key in a batch do not lose one
 //! another, and none slips past a fence that was raised before it. Counters and leaves of the hash trees (§4.7) change in
 //! the same batch. Nothing outside the batch is changed here.
 
 mod hints;
+mod upkeep;
 
 use crate::apply::{self, ApplyError, MergeInput, WriteInput};
 use crate::counters::Totals;
@@ -82,6 +84,11 @@ impl<'a> Planner<'a> {
             Op::KeepHint { target, key } => self.keep_hint(target, &key),
             Op::DropHint { target, key, digest } => self.drop_hint(target, &key, digest),
             Op::Fence { partitions, epoch } => Ok(self.raise_fences(&partitions, epoch)),
+            Op::Forget { partition, epoch, limit } => self.forget(partition, epoch, limit),
+            Op::Collect { key, digest } => self.collect(&key, digest),
+            Op::Prune { key, digest, actors } => self.prune(&key, digest, &actors),
+            Op::Mend { key } => self.mend(&key),
+            Op::Rebuild { partition } => self.rebuild(partition),
             Op::PutMeta { key, value } => {
                 self.overlay.insert((Space::Meta, node_meta_key(&key)), value);
                 Ok(Outcome::MetaSet)
@@ -256,7 +263,7 @@ pub(crate) fn decode(slot: &[u8], bytes: Bytes, key: &RecordKey) -> Result<Recor
 }
 
 pub(crate) fn corrupt(key: &RecordKey) -> StoreError {
-    StoreError::Corrupt { key: format!("{key:?}") }
+    StoreError::Corrupt { key: format!("{key:?}"), record: Some(key.clone()) }
 }
 
 fn apply_error(error: ApplyError, key: &RecordKey) -> StoreError {

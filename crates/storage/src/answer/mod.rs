@@ -1,15 +1,18 @@
-//! Answers to questions, on the live engine or on a snapshot.
+//! Answers to questions, on the live engine or on a snapshot: of single records and hints here, of many records in
+//! [`records`].
 
-use crate::counters::Counters;
-use crate::engine::{Reading, Scan, Space};
+mod records;
+
+use crate::counters::Totals;
+use crate::engine::{EngineError, Reading, Scan, Space};
 use crate::error::StoreError;
-use crate::key::{RecordKey, hint_key, partition_prefix, split_hint_key, target_prefix};
+use crate::key::{RecordKey, hint_key, split_hint_key, target_partition_prefix, target_prefix};
 use crate::live::Live;
 use crate::plan::{corrupt, decode, node_meta_key};
 use crate::record::Record;
-use crate::store::{HintEntry, Outcome, Read, ScanEntry};
+use crate::store::{HintEntry, Outcome, Read};
 use bytes::Bytes;
-use dynamo_ring::NodeId;
+use dynamo_ring::{NodeId, Partition};
 use dynamo_version::{Mode, SiblingSet};
 use std::sync::atomic::Ordering;
 
@@ -28,11 +31,16 @@ pub(crate) fn answer(engine: &dyn Reading, live: &Live, read: &Read) -> Result<O
         Read::HintPage { target, after, limit } => hint_page(engine, *target, after.as_ref(), *limit),
         Read::Hint { target, key } => hint(engine, *target, key).map(Outcome::State),
         Read::Scan { partition, after, limit, bytes_max } => {
-            let (prefix, after) = (partition_prefix(*partition), after.as_ref().map(|key| &key.as_bytes()[..]));
-            let (space, limit, bytes_max) = (Space::Data, *limit, *bytes_max);
-            let scan = Scan { space, prefix: &prefix, after, until: None, limit, bytes_max };
-            page_of_records(engine, &live.counters, scan)
+            records::page(engine, &live.counters, *partition, after.as_ref(), *limit, *bytes_max)
         }
+        Read::Leaf { partition, leaf, after, entries_max, bytes_max } => {
+            let shape = live.trees.shape();
+            records::leaf(engine, shape, *partition, *leaf, after.as_deref(), *entries_max, *bytes_max)
+        }
+        Read::Records { keys, bytes_max } => {
+            Ok(Outcome::Records(records::several(engine, &live.counters, keys, *bytes_max)))
+        }
+        Read::HintsOf { partition } => hints_of(engine, *partition).map(Outcome::HintsOf),
         Read::Meta { key } => get(engine, Space::Meta, &node_meta_key(key)).map(Outcome::Meta),
     };
     if matches!(answer, Err(StoreError::Corrupt { .. })) {
@@ -110,7 +118,7 @@ fn hint_page(
     let mut entries = Vec::with_capacity(page.entries.len());
     for (slot, body) in page.entries {
         let Ok((_, key)) = split_hint_key(&slot) else {
-            return Err(StoreError::Corrupt { key: slot.escape_ascii().to_string() });
+            return Err(damaged_key(&slot));
         };
         let bytes = (slot.len() + body.len()) as u32;
         let digest = Record::decode(&slot, body).map_or(0, |record| record.digest);
@@ -119,18 +127,19 @@ fn hint_page(
     Ok(Outcome::Hints { entries, end: page.end })
 }
 
-fn page_of_records(engine: &dyn Reading, counters: &Counters, scan: Scan<'_>) -> Result<Outcome, StoreError> {
-    let page = engine.scan(scan).map_err(|error| StoreError::running(&error))?;
-    let mut entries = Vec::with_capacity(page.entries.len());
-    for (slot, value) in page.entries {
-        let Ok(key) = RecordKey::decode(&slot) else {
-            return Err(StoreError::Corrupt { key: slot.escape_ascii().to_string() });
-        };
-        let state = decode(&slot, value, &key).map(|record| (record.set, record.digest));
-        if state.is_err() {
-            counters.corrupt.fetch_add(1, Ordering::Relaxed);
+fn hints_of(engine: &dyn Reading, partition: Partition) -> Result<bool, StoreError> {
+    let failed = |error: EngineError| StoreError::running(&error);
+    // Which targets there are stands in the same batch as their hints.
+    for target in Totals::load(engine).map_err(failed)?.hints.into_keys() {
+        let prefix = target_partition_prefix(target, partition);
+        let first = Scan { space: Space::Hints, prefix: &prefix, after: None, until: None, limit: 1, bytes_max: 1 };
+        if !engine.scan(first).map_err(failed)?.entries.is_empty() {
+            return Ok(true);
         }
-        entries.push(ScanEntry { key, state });
     }
-    Ok(Outcome::Scan { entries, end: page.end })
+    Ok(false)
+}
+
+fn damaged_key(slot: &[u8]) -> StoreError {
+    StoreError::Corrupt { key: slot.escape_ascii().to_string(), record: None }
 }

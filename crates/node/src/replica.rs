@@ -62,7 +62,8 @@ impl Replicas {
         let mode = if write.last_write_wins { Mode::LastWriteWins } else { Mode::Siblings };
         let durable = self.coordinator.durable(write.sync);
         let hint = hint_for.map(|home| (self.coordinator.handoff.clone(), home));
-        let op = Op::Merge { key, set: write.set, digest: write.digest, mode, hint_for, sync: write.sync };
+        let (set, digest, sync) = (write.set, write.digest, write.sync);
+        let op = Op::Merge { key, set, digest, mode, hint_for, epoch: peers_epoch(), sync };
         if let Err((done, busy)) = self.coordinator.store.submit(op, Done::Peer { id, place, durable, hint }) {
             done.not_taken(busy);
         }
@@ -76,7 +77,7 @@ impl Replicas {
         };
         let mode = self.coordinator.buckets.get(&read.bucket).map_or(Mode::Siblings, |bucket| bucket.mode);
         let hints = self.coordinator.hints_to_read(&key);
-        let read = Read::State { key, hints, mode, digest_only: read.digest };
+        let read = Read::State { key, hints, mode, epoch: peers_epoch(), digest_only: read.digest };
         if let Err((done, busy)) =
             self.coordinator.store.read(read, Done::Peer { id, place, durable: false, hint: None })
         {
@@ -93,6 +94,12 @@ impl Replicas {
     fn partition(&self, key: &Bytes) -> Partition {
         self.coordinator.cluster.view().ring.partitions().partition_of(Position::of(key))
     }
+}
+
+/// The epoch under which a peer's request is held against the partition's fence. While no ring changes nothing is fenced,
+/// and no request is refused for its epoch; then it is to be the request's own.
+fn peers_epoch() -> u64 {
+    u64::MAX
 }
 
 impl Coordinator {

@@ -159,8 +159,9 @@ impl Coordinator {
 
     fn ask(self: &Arc<Self>, id: RequestId, entry: &GetEntry, to: NodeId, digest: bool) -> Result<(), Refusal> {
         if to == self.cluster.me {
-            let hints = self.hints_to_read(&entry.record);
-            let read = Read::State { key: entry.record.clone(), hints, mode: entry.bucket.mode, digest_only: digest };
+            let (key, mode) = (entry.record.clone(), entry.bucket.mode);
+            let (hints, epoch) = (self.hints_to_read(&key), self.epoch_here(&key, entry.epoch));
+            let read = Read::State { key, hints, mode, epoch, digest_only: digest };
             self.read(read, Done::read(self, id));
             return Ok(());
         }
@@ -181,6 +182,12 @@ impl Coordinator {
             return SmallVec::new();
         }
         view.ring.preference_list(record.partition()).iter().copied().collect()
+    }
+
+    /// The epoch under which this node is asked: the request's where it is a home; a fallback's copy is not fenced.
+    fn epoch_here(&self, record: &RecordKey, epoch: u64) -> u64 {
+        let home = self.cluster.view().ring.is_home(record.partition(), self.cluster.me);
+        if home { epoch } else { u64::MAX }
     }
 
     fn answer(&self, entry: &mut GetEntry, answer: Answer) {
@@ -209,7 +216,8 @@ impl Coordinator {
         self.metrics.repairs.increment(1);
         let mode = entry.bucket.mode;
         if to == self.cluster.me {
-            let op = Op::Merge { key: entry.record.clone(), set: encoded, digest, mode, hint_for: None, sync: false };
+            let (key, epoch) = (entry.record.clone(), entry.epoch);
+            let op = Op::Merge { key, set: encoded, digest, mode, hint_for: None, epoch, sync: false };
             return self.submit(op, Done::Repaired);
         }
         let write = ReplicaWrite {

@@ -153,7 +153,8 @@ impl Coordinator {
         }));
         let payload = write.value.map_or(Payload::Tombstone, Payload::Value);
         let wall_ms = Clock::wall_ms();
-        let op = Op::Write { key: record, context: seen, context_ts: seen_ts, payload, mode, wall_ms, hint_for, sync };
+        let (context_ts, epoch) = (seen_ts, view.ring.epoch());
+        let op = Op::Write { key: record, context: seen, context_ts, payload, mode, wall_ms, hint_for, epoch, sync };
         self.submit(op, Done::write(self, id, Step::Mint, sync, hint_for));
     }
 
@@ -273,7 +274,8 @@ impl Coordinator {
         }
         let (set, digest, mode) = (entry.set.clone(), entry.digest, entry.bucket.mode);
         if to == self.cluster.me {
-            let op = Op::Merge { key: entry.record.clone(), set, digest, mode, hint_for, sync };
+            let (key, epoch) = (entry.record.clone(), entry.epoch);
+            let op = Op::Merge { key, set, digest, mode, hint_for, epoch, sync };
             self.submit(op, Done::write(self, id, Step::Write, sync, hint_for));
             return Ok(());
         }
@@ -298,7 +300,7 @@ impl Coordinator {
             None => Op::KeepHint { target: home, key },
             Some(_) => {
                 let (set, digest, mode) = (entry.set.clone(), entry.digest, entry.bucket.mode);
-                Op::Merge { key, set, digest, mode, hint_for: Some(home), sync: false }
+                Op::Merge { key, set, digest, mode, hint_for: Some(home), epoch: entry.epoch, sync: false }
             }
         };
         self.submit(op, Done::KeptHint { coordinator: self.clone(), home });

@@ -1,5 +1,5 @@
 //! What a local cluster was made with, kept in DIR/cluster.yaml; and the nodes' configuration files made from it.
-//! This is the one module of the command line that knows YAML.
+//! Beside the plans that are kept (`change::file`), this is the one module of the command line that knows YAML.
 
 use std::{fs, io, path::Path};
 

@@ -28,6 +28,11 @@ pub struct How {
 }
 
 impl How {
+    /// Without a question, to the end.
+    pub fn at_once() -> Self {
+        Self { wait: true, no_wait: false, yes: true }
+    }
+
     /// Whether to come back only when the ring is settled.
     pub fn waits(&self) -> bool {
         !self.no_wait

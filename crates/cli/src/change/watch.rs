@@ -105,6 +105,12 @@ pub fn stopped() -> Failure {
     Failure::Silent(Exit::Unavailable)
 }
 
+/// The same, of a node that has not begun to join.
+pub fn stopped_before(id: &str) -> Failure {
+    eprintln!("\nStopped: {id} runs and has not joined. Go on with the same command.");
+    Failure::Silent(Exit::Unavailable)
+}
+
 /// What is seen meanwhile.
 struct Show {
     bar: Option<ProgressBar>,

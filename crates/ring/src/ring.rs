@@ -85,6 +85,19 @@ impl Ring {
         Ok(ring)
     }
 
+    /// The ring of the next epoch, with these members and owners.
+    ///
+    /// # Errors
+    /// As for [`Ring::bootstrap`], or an owner that is no member.
+    pub fn turned(&self, mut members: Vec<Member>, owner: impl Fn(Partition) -> NodeId) -> Result<Ring, RingError> {
+        let epoch = self.epoch.checked_add(1).ok_or(RingError::Malformed("the last epoch"))?;
+        members.sort_by_key(|member| member.id);
+        let index = |partition| members.binary_search_by_key(&owner(partition), |member| member.id);
+        let owners = self.partitions.iter().map(|partition| index(partition).map(|index| index as u16));
+        let owners = owners.collect::<Result<_, _>>().map_err(|_| RingError::Malformed("tokens without an owner"))?;
+        Ring::from_parts(epoch, self.partitions, self.n, members, owners)
+    }
+
     /// Which ring of the cluster this is: the first is 1, a later one has a higher number.
     pub fn epoch(&self) -> u64 {
         self.epoch

@@ -3,9 +3,10 @@
 //! Every key can be given in each of the three: `storage: {durability: interval}` in the file is
 //! `DYNAMO_NODE__STORAGE__DURABILITY=interval` in the environment and `--set storage.durability=interval` as a flag.
 //! Unknown keys are refused in all of them. This is the one module that knows YAML: `load` puts the sources together,
-//! `check` says what can't be used, `keys` knows all keys by name.
+//! `check` says what can't be used, `identity` which node this is, `keys` knows all keys by name.
 
 mod check;
+mod identity;
 mod keys;
 mod load;
 
@@ -51,7 +52,7 @@ pub struct ClusterConfig {
     pub replication: u8,
     /// Q, a power of two; fixed at creation.
     pub partitions: u32,
-    /// The members of the first ring, this node among them.
+    /// The members of the first ring; a node that joins later is none of them. Never changed once the cluster exists.
     pub members: Vec<MemberConfig>,
     /// Addresses (host:port of peers' ports) to ask when no member answers.
     pub seeds: Vec<String>,
@@ -83,10 +84,12 @@ fn one() -> u32 {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default, expecting = "a section of keys")]
 pub struct NodeConfig {
-    /// Its name among the cluster's members.
+    /// Its name in the cluster.
     pub name: String,
-    /// Its zone; must be what the members list says.
+    /// Its zone; must be what the members list says, if that names this node.
     pub zone: String,
+    /// Its share of the load when it joins; the members list says it of those that it names.
+    pub weight: u32,
     /// Where its data and identity are.
     pub data_dir: PathBuf,
     /// For clients (and admin, health, reflection), host:port.
@@ -97,7 +100,7 @@ pub struct NodeConfig {
     pub http_listen: String,
     /// What clients are told; default: the members list's, or `client_listen`.
     pub advertise_client: Option<String>,
-    /// What peers are told; default: the members list's.
+    /// What peers are told; default: the members list's, or `peer_listen` of a node that the list does not name.
     pub advertise_peer: Option<String>,
 }
 
@@ -242,6 +245,7 @@ impl Default for NodeConfig {
         Self {
             name: String::new(),
             zone: String::new(),
+            weight: 1,
             data_dir: "/var/lib/dynamo".into(),
             client_listen: "0.0.0.0:7400".into(),
             peer_listen: "0.0.0.0:8400".into(),

@@ -73,9 +73,11 @@ impl Ring {
         }
         let owning: BTreeSet<u16> = owners.iter().copied().collect();
         let width = owning.len().min(usize::from(n) + walk::FALLBACKS);
+        let zones = walk::zones(&members);
+        let mut walker = walk::Walker::new(&zones, |index| owning.contains(&(index as u16)), width);
         let mut walks = Vec::with_capacity(owners.len() * width);
         for partition in partitions.iter() {
-            walk::walk(&owners, &members, partition, width, &mut walks);
+            walker.walk(&owners, partition, &mut walks);
         }
         let ring = Ring { epoch, partitions, n, members, owners, walks, width };
         ring.check()?;

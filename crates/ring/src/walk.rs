@@ -1,35 +1,84 @@
 //! The walk (§4.3): from a partition's token clockwise, distinct nodes, skipping zones already used while others remain.
 //!
 //! Its first N nodes are the preference list; those behind stand in for homes that are down (§4.6), again spread over
-//! zones.
+//! zones. It goes in rounds: each takes at most one node of each zone, and the next begins when no unused zone has a node
+//! left. So a zone's nodes are taken in the order in which they are met, one a round, and how many of each zone a walk of
+//! a given length takes is known beforehand, but for its last round. One pass over the tokens is enough.
+
+use std::collections::BTreeMap;
 
 use crate::{position::Partition, ring::Member};
 
 /// How many fallbacks of each partition are kept ready: more nodes than that down at once in one walk leave it to the homes.
 pub const FALLBACKS: usize = 8;
 
-/// The first `length` nodes of the walk from `start`, as indices of `members`.
-pub fn walk(owners: &[u16], members: &[Member], start: Partition, length: usize, out: &mut Vec<u16>) {
-    let from = out.len();
-    let tokens = owners.len();
-    while out.len() - from < length.min(members.len()) {
-        // One round takes at most one node of each zone; the next begins when no unused zone has a node left.
-        let round = out.len();
-        for step in 0..tokens {
-            let owner = owners[(usize::from(start.0) + step) % tokens];
-            let zone = |index: u16| members[usize::from(index)].zone.as_str();
-            let taken = out[from..].contains(&owner);
-            let zone_used = out[round..].iter().any(|other| zone(*other) == zone(owner));
-            if !taken && !zone_used {
-                out.push(owner);
-                if out.len() - from == length {
-                    return;
-                }
+/// By member: the number of its zone, counted in the order of their names.
+pub fn zones(members: &[Member]) -> Vec<u16> {
+    let mut numbers: BTreeMap<&str, u16> = members.iter().map(|member| (member.zone.as_str(), 0)).collect();
+    for (number, zone) in (0..).zip(numbers.values_mut()) {
+        *zone = number;
+    }
+    members.iter().map(|member| numbers[member.zone.as_str()]).collect()
+}
+
+/// Walks of one length over rings of the same nodes.
+pub struct Walker<'a> {
+    /// By node: its zone.
+    zones: &'a [u16],
+    length: usize,
+    /// Rounds that are walked to their end.
+    rounds: usize,
+    /// Nodes taken in these.
+    in_rounds: usize,
+    /// By zone: nodes taken on this walk. All 0 between walks.
+    taken: Vec<usize>,
+    /// The walk: node, round.
+    met: Vec<(usize, u16)>,
+}
+
+impl<'a> Walker<'a> {
+    /// Walks to `length` nodes, or all; `zones` is each node's zone, `owns` whether it has a token.
+    pub fn new(zones: &'a [u16], owns: impl Fn(usize) -> bool, length: usize) -> Self {
+        let mut nodes = vec![0; zones.iter().max().map_or(0, |last| usize::from(*last) + 1)];
+        let owning = zones.iter().enumerate().filter(|(node, _)| owns(*node));
+        owning.for_each(|(_, zone)| nodes[usize::from(*zone)] += 1);
+        let length = length.min(nodes.iter().sum());
+        let in_rounds = |rounds: usize| nodes.iter().map(|all: &usize| (*all).min(rounds)).sum::<usize>();
+        let most = nodes.iter().copied().max().unwrap_or(0);
+        let rounds = (0..=most).rev().find(|rounds| in_rounds(*rounds) <= length).unwrap_or(0);
+        let (in_rounds, taken) = (in_rounds(rounds), vec![0; nodes.len()]);
+        Self { zones, length, rounds, in_rounds, taken, met: Vec::with_capacity(length) }
+    }
+
+    /// Appends the walk from `start` to `out`: indices of nodes, in order of preference. Says how many tokens it looked at.
+    pub fn walk(&mut self, owners: &[u16], start: Partition, out: &mut Vec<u16>) -> usize {
+        self.met.clear();
+        let (mut due, mut extra) = (self.in_rounds, self.length - self.in_rounds);
+        let (behind, ahead) = owners.split_at(usize::from(start.0));
+        let mut tokens = ahead.iter().chain(behind);
+        let mut looked = 0;
+        while due + extra > 0 {
+            let Some(&owner) = tokens.next() else { break };
+            looked += 1;
+            let taken = &mut self.taken[usize::from(self.zones[usize::from(owner)])];
+            let left = if *taken < self.rounds {
+                &mut due
+            } else if *taken == self.rounds {
+                &mut extra
+            } else {
+                continue;
+            };
+            if *left > 0 && !self.met.iter().any(|(_, node)| *node == owner) {
+                *left -= 1;
+                self.met.push((*taken, owner));
+                *taken += 1;
             }
         }
-        if out.len() == round {
-            // Members without a token are in no walk.
-            return;
+        for (_, node) in &self.met {
+            self.taken[usize::from(self.zones[usize::from(*node)])] = 0;
         }
+        self.met.sort_by_key(|(round, _)| *round);
+        out.extend(self.met.iter().map(|(_, node)| *node));
+        looked
     }
 }

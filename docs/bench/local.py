@@ -56,7 +56,7 @@ def run(dynamo, seconds, durability, nodes, reads):
            "ops_per_s": round(result["all"]["ops_per_s"]), "errors": result["errors"]}
     for kind in ("reads", "writes"):
         for quantile in ("p50", "p99", "p999"):
-            if result.get(kind):
+            if result[kind]["operations"]:
                 row[f"{kind}_{quantile}_ms"] = result[kind][f"{quantile}_us"] / 1000
     row["server_us_per_op"] = round(spent * 1e6 / result["all"]["operations"], 1)
     row["rss_mib_per_node"] = round(memory / nodes)

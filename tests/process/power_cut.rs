@@ -73,7 +73,7 @@ fn nothing_acknowledged_is_lost(durability: &str) {
         let writing = write(&cluster, records.clone(), stop.clone());
         let cutting = async {
             tokio::time::sleep(Duration::from_secs(2)).await;
-            tokio::task::block_in_place(|| nodes.iter().for_each(|node| cluster.kill(node)));
+            tokio::task::block_in_place(|| cluster.kill_at_once(&nodes));
             stop.store(true, Ordering::Relaxed);
         };
         tokio::join!(writing, cutting).0

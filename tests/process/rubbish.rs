@@ -49,8 +49,11 @@ impl Decoder for Raw {
     }
 }
 
-/// Each method with a message that it would understand.
-fn methods() -> (Vec<(&'static str, Vec<u8>)>, Vec<(&'static str, Vec<u8>)>) {
+/// Paths of methods, each with a message.
+type Methods = Vec<(&'static str, Vec<u8>)>;
+
+/// Of clients' and of peers' ports: each method with a message that it would understand.
+fn methods() -> (Methods, Methods) {
     let (bucket, key, value) = ("default".to_owned(), Bytes::from("rubbish"), Bytes::from("v"));
     let get = v1::GetRequest { bucket: bucket.clone(), key: key.clone(), ..Default::default() };
     let put = v1::PutRequest { bucket: bucket.clone(), key: key.clone(), value: value.clone(), ..Default::default() };
@@ -67,8 +70,8 @@ fn methods() -> (Vec<(&'static str, Vec<u8>)>, Vec<(&'static str, Vec<u8>)>) {
             "/dynamo.v1.Kv/Delete",
             v1::DeleteRequest { bucket: bucket.clone(), key: key.clone(), ..Default::default() }.encode_to_vec(),
         ),
-        ("/dynamo.v1.Kv/BatchGet", v1::BatchGetRequest { gets: vec![get; 3], ..Default::default() }.encode_to_vec()),
-        ("/dynamo.v1.Kv/BatchPut", v1::BatchPutRequest { puts: vec![put; 3], ..Default::default() }.encode_to_vec()),
+        ("/dynamo.v1.Kv/BatchGet", v1::BatchGetRequest { gets: vec![get; 3] }.encode_to_vec()),
+        ("/dynamo.v1.Kv/BatchPut", v1::BatchPutRequest { puts: vec![put; 3] }.encode_to_vec()),
         ("/dynamo.v1.Kv/DescribeRing", vec![]),
         ("/dynamo.v1.Kv/Session", v1::SessionRequests { requests: vec![session] }.encode_to_vec()),
         ("/dynamo.v1.Admin/Status", vec![]),

@@ -37,7 +37,10 @@ fn a_data_directory_of_another_node_or_of_a_newer_version_or_damaged_is_not_touc
 
     let neighbour = node_dir(&cluster, "node-1").join("data");
     let theirs = format!("--data-dir={}", neighbour.display());
+    refused(&start(&cluster, config, &[&theirs]), 1, "in use");
+    cluster.kill("node-1");
     refused(&start(&cluster, config, &[&theirs]), 1, "holds the data of node \"node-1\"");
+    cluster.restart("node-1");
     refused(&start(&cluster, config, &["--set", "cluster.name=elsewhere"]), 1, "holds the data of node");
 
     fs::write(&identity, before.replace("format: 1", "format: 9")).unwrap();

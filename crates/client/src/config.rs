@@ -1,8 +1,11 @@
 //! How a client finds and uses a cluster.
 
-use std::time::Duration;
+use std::{net::Ipv6Addr, time::Duration};
 
-use crate::{error::Error, nodes::bad_endpoint};
+use crate::{
+    error::{Code, Error},
+    nodes::bad_endpoint,
+};
 
 /// Which node a request goes to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,9 +23,9 @@ pub struct Config {
     pub endpoints: Vec<String>,
     /// Which node a request goes to.
     pub routing: Routing,
-    /// For one request, its retries included.
+    /// For one request, its retries included. An update counts as one.
     pub timeout: Duration,
-    /// For one connection.
+    /// For one connection, the node's first answer included.
     pub connect_timeout: Duration,
 }
 
@@ -38,21 +41,34 @@ impl Config {
     /// # Errors
     /// Something in it is no endpoint.
     pub fn parse(list: &str) -> Result<Self, Error> {
-        let endpoints: Vec<String> = list
-            .split(',')
-            .map(|endpoint| endpoint.trim().trim_start_matches("http://").trim_end_matches('/').to_owned())
-            .collect();
-        for endpoint in &endpoints {
-            let port = endpoint
-                .rsplit_once(':')
-                .filter(|(host, _)| !host.is_empty())
-                .and_then(|(_, port)| port.parse::<u16>().ok());
-            if port.is_none_or(|port| port == 0) || endpoint.contains(['/', ' ', '@']) {
-                return Err(bad_endpoint(endpoint));
-            }
-        }
-        Ok(Self::new(endpoints))
+        list.split(',').map(|endpoint| parse_endpoint(endpoint.trim())).collect::<Result<_, _>>().map(Self::new)
     }
+}
+
+fn parse_endpoint(given: &str) -> Result<String, Error> {
+    if given.is_empty() {
+        let message = "an endpoint is empty: expected host:port, comma separated, for example 127.0.0.1:7400";
+        return Err(Error::new(Code::BadEndpoint, message));
+    }
+    if given.starts_with("https://") {
+        let message = format!("{given:?}: nodes speak no TLS; give host:port, or http://host:port");
+        return Err(Error::new(Code::BadEndpoint, message));
+    }
+    let endpoint = given.strip_prefix("http://").unwrap_or(given);
+    let endpoint = endpoint.strip_suffix('/').unwrap_or(endpoint);
+    if is_endpoint(endpoint) { Ok(endpoint.to_owned()) } else { Err(bad_endpoint(given)) }
+}
+
+/// Whether this is host:port: a name or an IPv4 address, or an IPv6 address in brackets, and a port that can be listened
+/// on.
+fn is_endpoint(endpoint: &str) -> bool {
+    let Some((host, port)) = endpoint.rsplit_once(':') else { return false };
+    let host_is_good = match host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
+        Some(v6) => v6.parse::<Ipv6Addr>().is_ok(),
+        None => !host.is_empty() && host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte)),
+    };
+    let port_is_good = port.bytes().all(|byte| byte.is_ascii_digit()) && port.parse::<u16>().is_ok_and(|port| port > 0);
+    host_is_good && port_is_good
 }
 
 #[cfg(test)]
@@ -61,14 +77,46 @@ mod tests {
 
     #[test]
     fn a_list_of_endpoints_is_taken_apart() {
-        let config = Config::parse("a:1, http://b:2/").unwrap();
-        assert_eq!(config.endpoints, ["a:1", "b:2"]);
+        let config = Config::parse("a:1, http://b:2/ ,[::1]:7400,node-1.shop_x.svc:65535").unwrap();
+        assert_eq!(config.endpoints, ["a:1", "b:2", "[::1]:7400", "node-1.shop_x.svc:65535"]);
     }
 
     #[test]
-    fn what_is_no_endpoint_is_refused() {
-        for list in ["", "host", ":1", "a:0", "a:99999", "a:1,,b:2", "ftp://a:1", "a b:1"] {
-            assert!(Config::parse(list).is_err(), "{list:?}");
+    fn what_is_no_endpoint_is_refused_and_named() {
+        let no_host_or_port = ["host", ":1", "a:", "a:0", "a:99999", "a:+1", "a:-1", "a: 1", "a:1:2:x", "::1:7400"];
+        let strange_characters = ["a b:1", "a\n:1", "a@b:1", "ä:1", "a/b:1", "a:1/x", "a:1?x", "a:1#x", "\0:1"];
+        let no_address = ["[::1]", "[]:1", "[a]:1", "[::1:1", "ftp://a:1", "http://", "http://http://a:1", "a:1//"];
+        for list in no_host_or_port.into_iter().chain(strange_characters).chain(no_address) {
+            for list in [list.to_owned(), format!("a:1,{list},b:2")] {
+                let error = Config::parse(&list).unwrap_err();
+                assert_eq!(error.code, Code::BadEndpoint, "{list:?}");
+                assert!(error.message.contains("host:port"), "{error}");
+            }
+        }
+    }
+
+    #[test]
+    fn nothing_is_no_endpoint_and_said_to_be_nothing() {
+        for list in ["", " ", ",", "a:1,,b:2", "a:1,"] {
+            let error = Config::parse(list).unwrap_err();
+            assert!(error.code == Code::BadEndpoint && error.message.contains("is empty"), "{list:?}: {error}");
+        }
+    }
+
+    #[test]
+    fn who_asks_for_tls_is_told_that_there_is_none() {
+        assert!(Config::parse("https://a:1").unwrap_err().message.contains("TLS"));
+    }
+
+    #[test]
+    fn no_text_panics_and_every_endpoint_that_is_taken_is_a_uri() {
+        let pieces = ["a", ":", "1", "[", "]", "::", "http://", "/", ",", " ", "ß", "%", "+", "0"];
+        for number in 0..pieces.len().pow(4) {
+            let digit = |place: u32| pieces[number / pieces.len().pow(place) % pieces.len()];
+            let list = [digit(0), digit(1), digit(2), digit(3)].concat();
+            for endpoint in Config::parse(&list).map(|config| config.endpoints).unwrap_or_default() {
+                assert!(tonic::transport::Endpoint::from_shared(format!("http://{endpoint}")).is_ok(), "{list:?}");
+            }
         }
     }
 }

@@ -61,18 +61,26 @@ impl Error {
         Self { code, message: message.into() }
     }
 
-    /// Whether another try may go better. A put that is tried again after [`Code::CoordinatorLost`] may have happened
-    /// twice: then the key has two identical versions, which a get shows as one.
+    /// Whether another try may go better. A write that failed so may have happened all the same: see
+    /// [`Error::may_have_happened`] before it is tried again.
     pub fn is_transient(&self) -> bool {
         matches!(
             self.code,
             Code::NotReady
                 | Code::Overloaded
                 | Code::CoordinatorLost
+                | Code::Timeout
                 | Code::Unreachable
                 | Code::DiskFull
                 | Code::NotEnoughReplicas
         )
+    }
+
+    /// Whether a write that failed so may have happened, or may become visible later. Written again as it was, it is a
+    /// second version: in a bucket that keeps siblings it can bring back what somebody has superseded meanwhile, in one
+    /// where the last write wins it can hide a newer value. So read the key first.
+    pub fn may_have_happened(&self) -> bool {
+        matches!(self.code, Code::NotEnoughReplicas | Code::CoordinatorLost | Code::Timeout | Code::Internal)
     }
 
     pub(crate) fn from_code(code: i32, message: String) -> Self {
@@ -92,21 +100,64 @@ impl Error {
         Self { code, message }
     }
 
-    /// Of a unary call.
+    /// Of a unary call that only reads, or that may be made twice.
     pub(crate) fn from_status(status: &Status, endpoint: &str) -> Self {
-        let name = status.metadata().get(CODE_METADATA).and_then(|name| name.to_str().ok());
-        if let Some(code) = name.and_then(ErrorCode::from_str_name) {
-            return Self::from_code(code as i32, status.message().to_owned());
+        if let Some(error) = Self::named_by(status) {
+            return error;
         }
         if status.code() == tonic::Code::Unimplemented {
-            let message = format!(
-                "{endpoint} is no node of a Dynamo cluster, or is older than this client: nothing was read or written; check the address"
-            );
-            return Self::new(Code::BadEndpoint, message);
+            return Self::new(Code::BadEndpoint, no_node(endpoint));
         }
-        Self::new(
-            Code::Unreachable,
-            format!("{endpoint} did not answer ({}): try again, or name another endpoint", status.message()),
-        )
+        let cause = cause_of(status);
+        let message =
+            format!("{endpoint} was lost before it answered ({cause}): a change may or may not have been made");
+        Self::new(Code::CoordinatorLost, message + "; try again, or name another endpoint")
+    }
+
+    /// What the node itself said, by the name beside the status.
+    pub(crate) fn named_by(status: &Status) -> Option<Self> {
+        let name = status.metadata().get(CODE_METADATA).and_then(|name| name.to_str().ok());
+        let code = name.and_then(ErrorCode::from_str_name)?;
+        Some(Self::from_code(code as i32, status.message().to_owned()))
+    }
+}
+
+/// A sentence on whoever answers, but not as a node.
+pub(crate) fn no_node(endpoint: &str) -> String {
+    format!(
+        "{endpoint} is no node of a Dynamo cluster, or is older than this client: nothing was read or written; check the address"
+    )
+}
+
+/// Why a call failed, in the words of whoever noticed it first: "connection refused", not "transport error".
+pub(crate) fn cause_of(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut root = error;
+    while let Some(source) = root.source() {
+        root = source;
+    }
+    let words = match root.downcast_ref::<Status>() {
+        Some(status) => status.message().to_owned(),
+        None => root.to_string(),
+    };
+    if words.is_empty() { "without a reason".to_owned() } else { words }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_newer_node_says_in_words_that_this_client_does_not_know_is_told_on() {
+        let error = Error::from_code(4711, "the moon is in the way".to_owned());
+        assert_eq!((error.code, error.to_string().as_str()), (Code::Internal, "the moon is in the way"));
+        assert!(error.may_have_happened());
+    }
+
+    #[test]
+    fn a_status_without_a_message_has_a_cause_all_the_same() {
+        assert_eq!(cause_of(&Status::unknown("")), "without a reason");
+        assert_eq!(cause_of(&Status::unknown("broken")), "broken");
+        let refused = std::io::Error::from(std::io::ErrorKind::ConnectionRefused);
+        assert_eq!(cause_of(&Status::from_error(refused.into())), "connection refused");
     }
 }

@@ -1,17 +1,28 @@
 //! The client library: straight to a coordinator (§6.4), with contexts, retries and merging.
 //!
-//! Where things are: [`Client`] the requests; `session` one multiplexed stream per node; `nodes` which node to use;
-//! [`Error`] what can go wrong. Reconciling siblings is the caller's ([`Client::update`] takes a merge).
+//! Where things are: [`Client`] the requests; `ask` from node to node until one answers; `attempt` whether a request may
+//! go to another node; `session` one multiplexed stream per node, with `pending` and `frames`; `nodes` which node to
+//! use; `map` the ring; [`Error`] what can go wrong. Reconciling siblings is the caller's ([`Client::update`] takes a
+//! merge).
 
 #![forbid(unsafe_code)]
 
+mod admin;
+mod alone;
+mod ask;
+mod attempt;
 mod client;
 mod config;
 mod error;
+mod frames;
+mod map;
 mod nodes;
+mod pending;
+mod requests;
 mod session;
 
-pub use client::{Client, Delete, Found, Put, Written};
+pub use client::Client;
 pub use config::{Config, Routing};
 pub use dynamo_version::text as context_text;
 pub use error::{Code, Error};
+pub use requests::{Delete, Found, Put, Written};

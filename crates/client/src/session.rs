@@ -1,160 +1,155 @@
 //! One stream to one node, shared by all requests to it (§6.4): requests are queued and travel many to a frame, answers
 //! come as they finish and are matched by number. No task per request.
+//!
+//! Large requests are calls of their own on the same connection: one that is larger than the node takes fails alone.
 
-use std::{
-    collections::HashMap,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::Duration,
-};
+use std::sync::Arc;
 
 use dynamo_wire::v1::{
-    SessionRequest, SessionRequests, kv_client::KvClient, session_request::Request, session_response::Response,
+    SessionRequest, SessionResponses, kv_client::KvClient, session_request::Request, session_response::Response,
 };
-use futures_util::Stream;
-use parking_lot::Mutex;
-use tokio::sync::{mpsc, oneshot};
-use tonic::transport::Channel;
+use tokio::{
+    sync::mpsc::{self, error::TrySendError},
+    task::AbortHandle,
+    time::{sleep_until, timeout_at},
+};
+use tonic::{Status, Streaming, transport::Channel};
 
-use crate::error::{Code, Error};
+use crate::{
+    alone,
+    attempt::{Failed, Kind, Patience},
+    error::{Error, cause_of},
+    frames::{FRAME_BYTES, Frames, bytes_of},
+    pending::{Outcome, Pending, Waiting},
+};
 
-/// Requests that wait for the connection. When full, a request waits.
+/// Requests that wait for the connection. When full, a request waits, and goes elsewhere if it waits for too long.
 const QUEUE: usize = 4096;
-/// A frame is closed when it holds so many requests, or bytes.
-const FRAME_REQUESTS: usize = 256;
-const FRAME_BYTES: usize = 256 * 1024;
-
-type Waiting = Mutex<Option<HashMap<u64, oneshot::Sender<Result<Response, Error>>>>>;
+/// A frame of answers: a node sends no larger one.
+const ANSWERS_BYTES: usize = 256 << 20;
 
 /// An open session.
 pub(crate) struct Session {
     requests: mpsc::Sender<SessionRequest>,
-    /// None once the stream is closed.
-    waiting: Arc<Waiting>,
-    next: AtomicU64,
+    pending: Arc<Pending>,
+    reader: AbortHandle,
+    channel: Channel,
     node: String,
 }
 
 impl Session {
-    /// Opens the stream.
-    pub(crate) async fn open(channel: Channel, node: &str, patience: Duration) -> Result<Self, Error> {
+    /// Opens the stream. Waits for the node's consent, for as long as the caller likes.
+    pub(crate) async fn open(channel: Channel, node: &str) -> Result<Self, Status> {
         let (requests, queue) = mpsc::channel(QUEUE);
-        let mut client =
-            KvClient::new(channel).max_decoding_message_size(256 << 20).max_encoding_message_size(256 << 20);
-        let unreachable = |what: &str| {
-            Error::new(
-                Code::Unreachable,
-                format!("{node} can't be reached ({what}): try again, or name another endpoint"),
-            )
-        };
-        let mut answers = tokio::time::timeout(patience, client.session(frames(queue)))
-            .await
-            .map_err(|_| unreachable("no answer in time"))?
-            .map_err(|status| Error::from_status(&status, node))?
-            .into_inner();
-        let waiting: Arc<Waiting> = Arc::new(Mutex::new(Some(HashMap::new())));
-        let (shared, name) = (waiting.clone(), node.to_owned());
-        tokio::spawn(async move {
-            let mut why = "it closed the connection".to_owned();
-            loop {
-                match answers.message().await {
-                    Ok(Some(frame)) => {
-                        let mut waiting = shared.lock();
-                        let Some(waiting) = waiting.as_mut() else { break };
-                        for answer in frame.responses {
-                            if let (Some(asker), Some(response)) = (waiting.remove(&answer.id), answer.response) {
-                                let _ = asker.send(Ok(response));
-                            }
-                        }
-                    }
-                    Ok(None) => break,
-                    Err(status) => {
-                        why = status.message().to_owned();
-                        break;
-                    }
-                }
-            }
-            close(&shared, &lost(&name, &why));
-        });
-        Ok(Self { requests, waiting, next: AtomicU64::new(1), node: node.to_owned() })
+        let pending = Arc::new(Pending::new());
+        let mut client = KvClient::new(channel.clone()).max_decoding_message_size(ANSWERS_BYTES);
+        let answers = client.session(Frames::new(queue, pending.clone())).await?.into_inner();
+        let reader = tokio::spawn(read(answers, pending.clone())).abort_handle();
+        Ok(Self { requests, pending, reader, channel, node: node.to_owned() })
     }
 
     /// Whether it still takes requests.
     pub(crate) fn is_open(&self) -> bool {
-        self.waiting.lock().is_some()
+        self.pending.is_open()
+    }
+
+    /// Requests that have no answer yet.
+    pub(crate) fn in_flight(&self) -> usize {
+        self.pending.len()
     }
 
     /// Asks, and waits for the answer.
-    pub(crate) async fn ask(&self, request: Request) -> Result<Response, Error> {
-        let id = self.next.fetch_add(1, Ordering::Relaxed);
-        let (asker, answer) = oneshot::channel();
-        match self.waiting.lock().as_mut() {
-            Some(waiting) => waiting.insert(id, asker),
-            None => return Err(lost(&self.node, "it closed the connection")),
+    pub(crate) async fn ask(&self, request: Request, patience: Patience) -> Result<Response, Failed> {
+        let kind = Kind::of(&request);
+        let answer = if bytes_of(Some(&request)) > FRAME_BYTES {
+            alone::ask(&self.channel, &self.node, request, patience).await?
+        } else {
+            let waiting = self.pending.enter().map_err(|why| Failed::closed_before(&self.node, &why))?;
+            let outcome = self.send_and_wait(waiting, request, kind, patience).await?;
+            self.answer(outcome, kind)?
         };
-        let forget = Forget { session: self, id };
-        if self.requests.send(SessionRequest { id, request: Some(request) }).await.is_err() {
-            return Err(lost(&self.node, "it closed the connection"));
-        }
-        let answered = answer.await.unwrap_or_else(|_| Err(lost(&self.node, "it closed the connection")));
-        drop(forget);
-        match answered? {
-            Response::Failure(failure) => Err(Error::from_code(failure.code, failure.message)),
-            response => Ok(response),
+        match answer {
+            Response::Failure(failure) => Err(Failed::refused(Error::from_code(failure.code, failure.message))),
+            answer if kind.is_answered_by(&answer) => Ok(answer),
+            _ => Err(Failed::nonsense(&self.node, kind)),
         }
     }
-}
 
-/// A caller that stops waiting leaves nothing behind.
-struct Forget<'a> {
-    session: &'a Session,
-    id: u64,
-}
-
-impl Drop for Forget<'_> {
-    fn drop(&mut self) {
-        if let Some(waiting) = self.session.waiting.lock().as_mut() {
-            waiting.remove(&self.id);
+    async fn send_and_wait(
+        &self,
+        mut waiting: Waiting<'_>,
+        request: Request,
+        kind: Kind,
+        patience: Patience,
+    ) -> Result<Outcome, Failed> {
+        if let Some(outcome) = self.queue(&mut waiting, request, patience).await? {
+            return Ok(outcome);
+        }
+        match timeout_at(patience.to_send, &mut waiting.outcome).await {
+            Ok(outcome) => Ok(outcome.expect(GIVEN)),
+            Err(_) if waiting.take_back() => Err(Failed::stalled(&self.node)),
+            Err(_) => match timeout_at(patience.to_answer, &mut waiting.outcome).await {
+                Ok(outcome) => Ok(outcome.expect(GIVEN)),
+                Err(_) => Err(Failed::silent(&self.node, kind)),
+            },
         }
     }
-}
 
-fn lost(node: &str, why: &str) -> Error {
-    let message = format!(
-        "{node} was lost before it answered ({why}): a write may or may not have happened; read the key, or try again"
-    );
-    Error::new(Code::CoordinatorLost, message)
-}
-
-fn close(waiting: &Waiting, error: &Error) {
-    let waiting = waiting.lock().take();
-    for (_, asker) in waiting.into_iter().flatten() {
-        let _ = asker.send(Err(error.clone()));
-    }
-}
-
-fn frames(mut queue: mpsc::Receiver<SessionRequest>) -> impl Stream<Item = SessionRequests> {
-    futures_util::stream::poll_fn(move |cx| {
-        queue.poll_recv(cx).map(|first| {
-            let first = first?;
-            let mut bytes = bytes_of(&first);
-            let mut requests = Vec::with_capacity((1 + queue.len()).min(FRAME_REQUESTS));
-            requests.push(first);
-            while requests.len() < FRAME_REQUESTS && bytes < FRAME_BYTES {
-                let Ok(next) = queue.try_recv() else { break };
-                bytes += bytes_of(&next);
-                requests.push(next);
+    /// Queues the request; when the queue is full, waits for a place in it. Gives the outcome if the session ends
+    /// meanwhile.
+    async fn queue(
+        &self,
+        waiting: &mut Waiting<'_>,
+        request: Request,
+        patience: Patience,
+    ) -> Result<Option<Outcome>, Failed> {
+        let request = SessionRequest { id: waiting.id, request: Some(request) };
+        let request = match self.requests.try_send(request) {
+            Ok(()) => return Ok(None),
+            Err(TrySendError::Full(request)) => request,
+            Err(TrySendError::Closed(_)) => return Err(Failed::closed_before(&self.node, CLOSED)),
+        };
+        tokio::select! {
+            biased;
+            outcome = &mut waiting.outcome => {
+                Ok(Some(outcome.expect(GIVEN)))
             }
-            Some(SessionRequests { requests })
-        })
-    })
+            queued = self.requests.send(request) => match queued {
+                Ok(()) => Ok(None),
+                Err(_) => Err(Failed::closed_before(&self.node, CLOSED)),
+            },
+            () = sleep_until(patience.to_send) => Err(Failed::stalled(&self.node)),
+        }
+    }
+
+    fn answer(&self, outcome: Outcome, kind: Kind) -> Result<Response, Failed> {
+        match outcome {
+            Outcome::Answered(Some(response)) => Ok(response),
+            Outcome::Answered(None) => Err(Failed::nonsense(&self.node, kind)),
+            Outcome::Closed { why, sent: true } => Err(Failed::lost(&self.node, &why, kind)),
+            Outcome::Closed { why, sent: false } => Err(Failed::closed_before(&self.node, &why)),
+        }
+    }
 }
 
-fn bytes_of(request: &SessionRequest) -> usize {
-    64 + match &request.request {
-        Some(Request::Put(put)) => put.value.len(),
-        _ => 0,
+impl Drop for Session {
+    /// Nobody waits any more, so nobody needs the stream: a node that never ends it must not keep it open.
+    fn drop(&mut self) {
+        self.reader.abort();
+    }
+}
+
+const CLOSED: &str = "it closed the connection";
+/// Why a caller that waits gets an outcome.
+const GIVEN: &str = "whoever takes an entry out of the table gives it its outcome";
+
+/// Hands out the answers until the stream ends.
+async fn read(mut answers: Streaming<SessionResponses>, pending: Arc<Pending>) {
+    loop {
+        match answers.message().await {
+            Ok(Some(frame)) => pending.answered(frame.responses.into_iter().map(|answer| (answer.id, answer.response))),
+            Ok(None) => return pending.close(CLOSED),
+            Err(status) => return pending.close(&cause_of(&status)),
+        }
     }
 }

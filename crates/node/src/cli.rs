@@ -1,17 +1,16 @@
 //! The command line of `dynamo-node`, also what `dynamo local` runs for each of its nodes.
 
-use std::{ffi::OsString, path::PathBuf, process::ExitCode};
+use std::{ffi::OsString, io::Write, path::PathBuf, process::ExitCode};
 
+use anyhow::Context;
 use clap::Parser;
-use tokio::{
-    io::AsyncReadExt,
-    signal::unix::{SignalKind, signal},
-    sync::watch,
-};
+use tokio::sync::watch;
 
 use crate::{
-    config::{self, Config},
-    server, telemetry,
+    config::{self, Config, ENV_PREFIX, Setting},
+    server,
+    signals::Signals,
+    telemetry,
 };
 
 /// A storage node of a Dynamo cluster.
@@ -27,12 +26,8 @@ struct Args {
     /// Set one key, for example --set storage.durability=interval
     #[arg(long = "set", value_name = "SECTION.KEY=VALUE")]
     sets: Vec<String>,
-    /// Which of cluster.members this node is (node.name)
-    #[arg(long)]
-    name: Option<String>,
-    /// Where data and identity are kept (node.data_dir)
-    #[arg(long, value_name = "DIR")]
-    data_dir: Option<PathBuf>,
+    #[command(flatten)]
+    common: CommonKeys,
     /// Print the configuration that results, without the secret, and exit
     #[arg(long)]
     print_config: bool,
@@ -42,6 +37,59 @@ struct Args {
     /// Stop when standard input is closed: the process that started this one has ended
     #[arg(long, hide = true)]
     exit_with_stdin: bool,
+}
+
+/// Flags of their own for the keys that most nodes are told; they win over --set. Taken as text, like the environment,
+/// so that all sources go one way.
+#[derive(Debug, clap::Args)]
+struct CommonKeys {
+    /// Which of cluster.members this node is (node.name; required)
+    #[arg(long)]
+    name: Option<String>,
+    /// Its zone (node.zone) [default: what cluster.members says]
+    #[arg(long)]
+    zone: Option<String>,
+    /// Where data and identity are kept (node.data_dir) [default: /var/lib/dynamo]
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<String>,
+    /// Where clients connect (node.client_listen) [default: 0.0.0.0:7400]
+    #[arg(long, value_name = "HOST:PORT")]
+    client_listen: Option<String>,
+    /// Where peers connect (node.peer_listen) [default: 0.0.0.0:8400]
+    #[arg(long, value_name = "HOST:PORT")]
+    peer_listen: Option<String>,
+    /// Where metrics and probes are served (node.http_listen) [default: 0.0.0.0:9400]
+    #[arg(long, value_name = "HOST:PORT")]
+    http_listen: Option<String>,
+    /// text or json (log.format) [default: text]
+    #[arg(long, value_name = "FORMAT")]
+    log_format: Option<String>,
+    /// error, warn, info, debug, trace, or a filter (log.level) [default: info]
+    #[arg(long, value_name = "LEVEL")]
+    log_level: Option<String>,
+}
+
+impl CommonKeys {
+    /// Each flag, its key, and what was given.
+    fn each(&self) -> [(&'static str, &'static str, &Option<String>); 8] {
+        [
+            ("--name", "node.name", &self.name),
+            ("--zone", "node.zone", &self.zone),
+            ("--data-dir", "node.data_dir", &self.data_dir),
+            ("--client-listen", "node.client_listen", &self.client_listen),
+            ("--peer-listen", "node.peer_listen", &self.peer_listen),
+            ("--http-listen", "node.http_listen", &self.http_listen),
+            ("--log-format", "log.format", &self.log_format),
+            ("--log-level", "log.level", &self.log_level),
+        ]
+    }
+
+    fn settings(&self) -> impl Iterator<Item = Setting> {
+        let given = self.each().map(|(flag, key, value)| {
+            value.clone().map(|value| Setting { source: flag.to_owned(), key: key.to_owned(), value })
+        });
+        given.into_iter().flatten()
+    }
 }
 
 /// Runs a node with these arguments (without the program's name). Exit codes: 0 stopped as asked, 1 failed, 2 wrong
@@ -62,17 +110,18 @@ pub fn main_with(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         }
     };
     if args.print_config {
-        print!("{}", config.to_yaml());
+        // A reader that has seen enough and closed the pipe is no failure.
+        let _ = std::io::stdout().write_all(config.to_yaml().as_bytes());
         return ExitCode::SUCCESS;
     }
     if args.check {
         return ExitCode::SUCCESS;
     }
+    let log = config.log.clone();
     match start(config, args.exit_with_stdin) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            tracing::error!("{error:#}");
-            eprintln!("error: {error:#}");
+            telemetry::last_words(&log, &format!("{error:#}"));
             ExitCode::FAILURE
         }
     }
@@ -82,18 +131,30 @@ fn load(args: &Args) -> Result<Config, String> {
     let text = match &args.config {
         None => None,
         Some(path) => {
-            let text = std::fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?;
-            Some((path.display().to_string(), text))
+            let name = path.display().to_string();
+            let text = std::fs::read_to_string(path)
+                .map_err(|error| format!("the configuration file {name} can't be read: {error}"))?;
+            Some((name, text))
         }
     };
-    let mut sets = args.sets.clone();
-    sets.extend(args.name.as_ref().map(|name| format!("node.name={name}")));
-    sets.extend(args.data_dir.as_ref().map(|dir| format!("node.data_dir={}", dir.display())));
     let file = text.as_ref().map(|(name, text)| (name.as_str(), text.as_str()));
-    // What is no text can't be a configuration value, and other programs' variables are none of ours.
-    let variables =
-        std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
-    config::load(file, variables, &sets).map_err(|error| error.to_string())
+    let mut flags = args.sets.iter().map(|flag| Setting::from_flag(flag)).collect::<Result<Vec<_>, _>>();
+    if let Ok(flags) = &mut flags {
+        flags.extend(args.common.settings());
+    }
+    let load = |flags: Vec<Setting>| config::load(file, variables()?, &flags);
+    flags.and_then(load).map_err(|error| error.to_string())
+}
+
+/// Our variables; those of other programs need be no text.
+fn variables() -> Result<Vec<(String, String)>, config::ConfigError> {
+    let ours = std::env::vars_os().filter(|(name, _)| name.as_encoded_bytes().starts_with(ENV_PREFIX.as_bytes()));
+    let as_text = |(name, value): (OsString, OsString)| match (name.into_string(), value.into_string()) {
+        (Ok(name), Ok(value)) => Ok((name, value)),
+        (Ok(name), Err(_)) => Err(format!("environment variable {name}: its value is not UTF-8 text").into()),
+        (Err(name), _) => Err(format!("environment variable {}: no key", name.display()).into()),
+    };
+    ours.map(as_text).collect()
 }
 
 fn start(config: Config, exit_with_stdin: bool) -> anyhow::Result<()> {
@@ -103,38 +164,20 @@ fn start(config: Config, exit_with_stdin: bool) -> anyhow::Result<()> {
     if config.runtime.threads > 0 {
         runtime.worker_threads(config.runtime.threads);
     }
-    let runtime = runtime.enable_all().build()?;
+    let runtime = runtime.enable_all().build().context("the runtime's threads can't be started")?;
     let outcome = runtime.block_on(async {
         let (stop, stopped) = watch::channel(false);
-        tokio::spawn(until_told(stop, exit_with_stdin));
+        let signals = Signals::listen(exit_with_stdin).context("signals can't be listened to")?;
+        tokio::spawn(async move {
+            signals.told_twice(stop).await;
+            tracing::warn!("told to stop twice: stopping at once; nothing acknowledged is lost");
+            std::process::exit(1);
+        });
         server::run(config, stopped).await
     });
     // The task that reads standard input can't be cancelled.
     runtime.shutdown_background();
     outcome
-}
-
-async fn until_told(stop: watch::Sender<bool>, exit_with_stdin: bool) {
-    let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
-    else {
-        return;
-    };
-    tokio::select! {
-        _ = terminate.recv() => {}
-        // `dynamo local` gets the terminal's Ctrl-C too, and stops its nodes in order.
-        _ = interrupt.recv(), if !exit_with_stdin => {}
-        () = stdin_closed(), if exit_with_stdin => {}
-    }
-    let _ = stop.send(true);
-    terminate.recv().await;
-    tracing::warn!("told to stop twice: stopping at once; nothing acknowledged is lost");
-    std::process::exit(1);
-}
-
-async fn stdin_closed() {
-    let mut buffer = [0; 64];
-    let mut stdin = tokio::io::stdin();
-    while stdin.read(&mut buffer).await.is_ok_and(|read| read > 0) {}
 }
 
 /// As many connections as the system allows.
@@ -145,5 +188,45 @@ fn raise_file_limit() {
     match setrlimit(Resource::Nofile, limit) {
         Ok(()) => tracing::debug!(files = ?limit.current, "raised the limit of open files"),
         Err(error) => tracing::warn!(%error, "the limit of open files could not be raised"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    fn parse(args: &[&str]) -> Args {
+        Args::try_parse_from(args).unwrap()
+    }
+
+    #[test]
+    fn each_common_key_has_a_flag_whose_help_and_documentation_name_key_and_default() {
+        let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/CONFIGURATION.md");
+        let page = std::fs::read_to_string(page).unwrap();
+        let defaults: serde_yaml::Value = serde_yaml::to_value(Config::default()).unwrap();
+        let command = Args::command();
+        for (flag, key, _) in parse(&[]).common.each() {
+            let arg = command.get_arguments().find(|arg| arg.get_long() == flag.strip_prefix("--")).unwrap();
+            let help = arg.get_help().unwrap().to_string();
+            let (section, name) = key.split_once('.').unwrap();
+            let says = match defaults[section][name].as_str().unwrap() {
+                "" if key == "node.name" => "required".to_owned(),
+                "" => "[default: what cluster.members says]".to_owned(),
+                default => format!("[default: {default}]"),
+            };
+            assert!(help.contains(&format!("({key}")) && help.contains(&says), "{flag}: {help}");
+            assert!(page.contains(&format!("| `{flag}` | `{key}` |")), "docs/CONFIGURATION.md lacks {flag}");
+        }
+    }
+
+    #[test]
+    fn flags_of_their_own_win_over_set_and_are_blamed_by_name() {
+        let given = parse(&["--set", "node.name=a", "--name", "7", "--log-level", "x"]);
+        let settings: Vec<_> = given.common.settings().collect();
+        assert_eq!(settings[0], Setting { source: "--name".into(), key: "node.name".into(), value: "7".into() });
+        let error = load(&given).unwrap_err();
+        assert!(error.contains("log.level") && error.contains("\"x\" is from --log-level"), "{error}");
     }
 }

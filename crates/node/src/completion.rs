@@ -41,6 +41,8 @@ pub enum Done {
         step: Step,
         /// Whether the end of a write means that it is on stable storage.
         durable: bool,
+        /// What is written is a hint for this home, of which handoff has to hear.
+        hint_for: Option<NodeId>,
     },
     /// A peer's request.
     Peer {
@@ -82,14 +84,28 @@ pub enum HandoffAsk {
     Page,
     /// A hint's state.
     Hint(dynamo_storage::RecordKey),
-    /// To drop a hint.
+    /// To drop a hint that was delivered.
     Drop(dynamo_storage::RecordKey),
+    /// To drop a hint that has nothing to deliver.
+    Forget(dynamo_storage::RecordKey),
 }
 
 impl Done {
-    /// For a request that `coordinator` drives.
-    pub fn local(coordinator: &Arc<Coordinator>, id: RequestId, step: Step, durable: bool) -> Self {
-        Self::Local { coordinator: coordinator.clone(), id, step, durable }
+    /// For a read of a request that `coordinator` drives.
+    pub fn read(coordinator: &Arc<Coordinator>, id: RequestId) -> Self {
+        Self::Local { coordinator: coordinator.clone(), id, step: Step::Read, durable: false, hint_for: None }
+    }
+
+    /// For a write of such a request; `sync` and `hint_for` as in the operation.
+    pub fn write(
+        coordinator: &Arc<Coordinator>,
+        id: RequestId,
+        step: Step,
+        sync: bool,
+        hint_for: Option<NodeId>,
+    ) -> Self {
+        let durable = coordinator.durable(sync);
+        Self::Local { coordinator: coordinator.clone(), id, step, durable, hint_for }
     }
 
     /// The engine's queue was full. Told from a task of its own: the caller may hold the request's lock.
@@ -119,7 +135,12 @@ impl Completion for Done {
     fn done(self, result: Result<Outcome, StoreError>) {
         match self {
             Self::Local { coordinator, id, step: Step::Read, .. } => coordinator.read_here(id, result),
-            Self::Local { coordinator, id, durable, .. } => coordinator.stored_here(id, result.map(|_| durable)),
+            Self::Local { coordinator, id, durable, hint_for, .. } => {
+                if let (Some(home), Ok(_)) = (hint_for, &result) {
+                    coordinator.handoff.hint_stored(home);
+                }
+                coordinator.stored_here(id, result.map(|_| durable));
+            }
             Self::Peer { id, place, durable, hint } => {
                 if let (Some((events, home)), Ok(_)) = (hint, &result) {
                     events.hint_stored(home);

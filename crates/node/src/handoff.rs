@@ -184,7 +184,9 @@ impl Handoff {
                 self.drive(target, |delivery, now, random, effects| delivery.on_page_failed(now, random, effects));
             }
             (HandoffAsk::Hint(key), Ok(Outcome::State(Some((set, digest))))) => self.send(target, &key, set, digest),
-            (HandoffAsk::Hint(key), Ok(_)) => {
+            // Gone already, or a note of a record that is gone: nothing will ever be delivered.
+            (HandoffAsk::Hint(key), Ok(_)) => self.forget(target, key, 0, HandoffAsk::Forget),
+            (HandoffAsk::Forget(key), _) => {
                 self.drive(target, |delivery, now, _, effects| delivery.on_dropped(key.as_bytes(), true, now, effects));
             }
             (HandoffAsk::Hint(key), Err(error)) => {
@@ -256,13 +258,16 @@ impl Handoff {
                 self.read(Read::Hint { target, key: key.clone() }, target, HandoffAsk::Hint(key));
             }
             Effect::Drop { key, digest } => {
-                let key = decode(&key);
-                let done = self.done(target, HandoffAsk::Drop(key.clone()));
-                if let Err((done, busy)) = self.coordinator.store.submit(Op::DropHint { target, key, digest }, done) {
-                    done.not_taken(busy);
-                }
+                self.forget(target, decode(&key), digest, HandoffAsk::Drop);
             }
             Effect::Idle => {}
+        }
+    }
+
+    fn forget(&self, target: NodeId, key: RecordKey, digest: u64, what: impl FnOnce(RecordKey) -> HandoffAsk) {
+        let done = self.done(target, what(key.clone()));
+        if let Err((done, busy)) = self.coordinator.store.submit(Op::DropHint { target, key, digest }, done) {
+            done.not_taken(busy);
         }
     }
 

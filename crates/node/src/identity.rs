@@ -1,7 +1,8 @@
 //! Who this node is: kept in its data directory, so that a restart is the same node and an empty disk is not.
 //!
 //! The identity is written once, durably, before the first data; each start counts a generation up, durably, so that what
-//! the node says by gossip is newer than all it said before.
+//! the node says by gossip is newer than all it said before. The directory is locked before that, for as long as the node
+//! runs: a second process started on it by mistake counts nothing.
 
 use std::{
     fs::{self, File},
@@ -10,6 +11,7 @@ use std::{
 };
 
 use dynamo_ring::NodeId;
+use rustix::{fs::FlockOperation, io::Errno};
 use serde::{Deserialize, Serialize};
 
 use crate::config;
@@ -33,6 +35,22 @@ pub struct Identity {
     pub incarnation: u64,
     /// How often it was started.
     pub generation: u64,
+}
+
+impl Identity {
+    /// Of a node whose engine forgets all at each start: each start is a life of its own, or dots that others still hold
+    /// would be minted again (§4.4).
+    pub fn after_amnesia(self) -> Self {
+        Self { incarnation: self.incarnation + self.generation, ..self }
+    }
+}
+
+/// A data directory that is this process's own until this is dropped.
+#[derive(Debug)]
+pub struct Home {
+    /// Whose it is.
+    pub identity: Identity,
+    _lock: File,
 }
 
 /// Why a data directory can't be used. Nothing in it was changed.
@@ -82,6 +100,14 @@ pub enum IdentityError {
         /// The directory.
         dir: String,
     },
+    /// Another process runs on it.
+    #[error(
+        "{dir} is in use by another process: nothing was changed; stop that one, or give this node its own node.data_dir"
+    )]
+    InUse {
+        /// The directory.
+        dir: String,
+    },
     /// The system refused.
     #[error("{dir} can't be used: {error}")]
     Io {
@@ -92,16 +118,18 @@ pub enum IdentityError {
     },
 }
 
-/// Reads the identity in `dir`, or makes one, and counts this start.
+/// Locks `dir`, reads the identity in it, or makes one, and counts this start.
 ///
 /// # Errors
-/// A directory that is not this node's, or can't be used. Nothing was changed.
-pub fn open(dir: &Path, cluster: &str, name: &str, id: NodeId, now_ms: u64) -> Result<Identity, IdentityError> {
+/// A directory that is not this node's, is in use, or can't be used. Nothing was changed.
+pub fn open(dir: &Path, cluster: &str, name: &str, id: NodeId, now_ms: u64) -> Result<Home, IdentityError> {
     let failed = |error| IdentityError::Io { dir: dir.display().to_string(), error };
     fs::create_dir_all(dir).map_err(failed)?;
+    let lock = lock(dir)?;
     let path = dir.join(FILE);
-    let mut identity = match fs::read_to_string(&path) {
-        Ok(text) => parse(&path, dir, &text)?,
+    let damaged = |what: String| IdentityError::Damaged { path: path.display().to_string(), what };
+    let mut identity = match fs::read(&path) {
+        Ok(bytes) => parse(dir, &bytes, damaged)?,
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             if holds_data(dir).map_err(failed)? {
                 return Err(IdentityError::Missing { dir: dir.display().to_string() });
@@ -120,22 +148,37 @@ pub fn open(dir: &Path, cluster: &str, name: &str, id: NodeId, now_ms: u64) -> R
             ours: cluster.to_owned(),
         });
     }
-    identity.generation += 1;
+    // Their sum is an incarnation too, of a node that keeps nothing.
+    let next = identity.generation.checked_add(1).filter(|next| identity.incarnation.checked_add(*next).is_some());
+    identity.generation = next.ok_or_else(|| damaged("there is no generation after its own".into()))?;
     write(&path, &identity).map_err(failed)?;
-    Ok(identity)
+    Ok(Home { identity, _lock: lock })
 }
 
-fn parse(path: &Path, dir: &Path, text: &str) -> Result<Identity, IdentityError> {
+/// The directory itself is locked: a lock file would be a change to a directory that may be somebody else's.
+fn lock(dir: &Path) -> Result<File, IdentityError> {
+    let failed = |error| IdentityError::Io { dir: dir.display().to_string(), error };
+    let held = File::open(dir).map_err(failed)?;
+    match rustix::fs::flock(&held, FlockOperation::NonBlockingLockExclusive) {
+        Err(Errno::WOULDBLOCK) => Err(IdentityError::InUse { dir: dir.display().to_string() }),
+        // Some network file systems can't lock directories. The store's own lock file still keeps two processes apart;
+        // only the generation may be counted once too often.
+        Ok(()) | Err(_) => Ok(held),
+    }
+}
+
+fn parse(dir: &Path, bytes: &[u8], damaged: impl Fn(String) -> IdentityError) -> Result<Identity, IdentityError> {
     #[derive(Deserialize)]
     struct Format {
         format: u32,
     }
-    let damaged = |what| IdentityError::Damaged { path: path.display().to_string(), what };
-    let Format { format } = config::from_yaml(text).map_err(damaged)?;
-    if format > FORMAT {
-        return Err(IdentityError::Newer { dir: dir.display().to_string(), found: format });
+    let text = std::str::from_utf8(bytes).map_err(|error| damaged(format!("it is no text: {error}")))?;
+    let Format { format } = config::from_yaml(text).map_err(&damaged)?;
+    match format {
+        FORMAT => config::from_yaml(text).map_err(damaged),
+        0 => Err(damaged("there is no format 0".into())),
+        newer => Err(IdentityError::Newer { dir: dir.display().to_string(), found: newer }),
     }
-    config::from_yaml(text).map_err(damaged)
 }
 
 /// Anything but leftovers of an identity that was never finished, and what a fresh volume has.
@@ -168,14 +211,14 @@ mod tests {
     use super::*;
 
     fn open_as(dir: &Path, name: &str) -> Result<Identity, IdentityError> {
-        open(dir, "c", name, NodeId::initial("c", name), 7)
+        open(dir, "c", name, NodeId::initial("c", name), 7).map(|home| home.identity)
     }
 
     #[test]
     fn a_restart_is_the_same_node_and_counts_up() {
         let dir = tempfile::tempdir().unwrap();
         let first = open_as(dir.path(), "a").unwrap();
-        let second = open(dir.path(), "c", "a", NodeId::initial("c", "a"), 99).unwrap();
+        let second = open(dir.path(), "c", "a", NodeId::initial("c", "a"), 99).unwrap().identity;
         assert_eq!((second.incarnation, second.generation), (first.incarnation, first.generation + 1));
     }
 
@@ -188,12 +231,58 @@ mod tests {
     }
 
     #[test]
+    fn a_directory_in_use_is_refused_and_its_generation_not_counted() {
+        let dir = tempfile::tempdir().unwrap();
+        let home = open(dir.path(), "c", "a", NodeId::initial("c", "a"), 7).unwrap();
+        let before = fs::read(dir.path().join(FILE)).unwrap();
+        for name in ["a", "b"] {
+            let error = open_as(dir.path(), name).unwrap_err();
+            assert!(matches!(error, IdentityError::InUse { .. }), "{error}");
+        }
+        assert_eq!(fs::read(dir.path().join(FILE)).unwrap(), before);
+        let generation = home.identity.generation;
+        drop(home);
+        assert_eq!(open_as(dir.path(), "a").unwrap().generation, generation + 1);
+    }
+
+    #[test]
     fn a_newer_format_and_damage_are_told_apart() {
         let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join(FILE), "format: 9\nnew_key: 1\n").unwrap();
         assert!(matches!(open_as(dir.path(), "a").unwrap_err(), IdentityError::Newer { found: 9, .. }));
-        fs::write(dir.path().join(FILE), "format: 1\nclus").unwrap();
-        assert!(matches!(open_as(dir.path(), "a").unwrap_err(), IdentityError::Damaged { .. }));
+        let whole = |incarnation: u64, generation: u64| {
+            let id = NodeId::initial("c", "a");
+            format!(
+                "{{format: 1, cluster: c, name: a, id: {id}, incarnation: {incarnation}, generation: {generation}}}"
+            )
+        };
+        let (last, sum) = (whole(7, u64::MAX), whole(u64::MAX, 7));
+        for damage in [
+            &b"format: 1\nclus"[..],
+            b"format: 1\nname: \xff\xfe",
+            b"",
+            b"\0\0\0",
+            b"format: 0",
+            last.as_bytes(),
+            sum.as_bytes(),
+        ] {
+            fs::write(dir.path().join(FILE), damage).unwrap();
+            let error = open_as(dir.path(), "a").unwrap_err();
+            assert!(matches!(error, IdentityError::Damaged { .. }), "{error}");
+            assert_eq!(fs::read(dir.path().join(FILE)).unwrap(), damage);
+        }
+    }
+
+    #[test]
+    fn arbitrary_bytes_are_damage_or_an_identity_and_never_a_panic() {
+        bolero::check!().with_iterations(20_000).for_each(|bytes: &[u8]| {
+            let damaged = |what| IdentityError::Damaged { path: String::new(), what };
+            for bytes in [bytes.to_vec(), [b"format: 1\ncluster: ", bytes].concat()] {
+                if let Err(error) = parse(Path::new("d"), &bytes, damaged) {
+                    assert!(matches!(error, IdentityError::Damaged { .. } | IdentityError::Newer { .. }), "{error}");
+                }
+            }
+        });
     }
 
     #[test]

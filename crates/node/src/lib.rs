@@ -21,12 +21,14 @@ mod handoff;
 mod http;
 pub mod identity;
 mod link;
+mod listen;
 mod membership;
 mod metrics;
 mod replica;
 mod request;
 mod server;
 mod service;
+mod signals;
 mod telemetry;
 
 pub use server::run;

@@ -324,14 +324,24 @@ pub fn load(counters: &Counters) -> Load {
     }
 }
 
-/// The bucket table as this node's disk has it.
+/// The bucket table as this node's disk has it. One that can't be read is no reason not to start: the peers bring it
+/// back, and until then requests to its buckets are refused.
 pub fn stored_buckets(store: &crate::completion::LocalStore) -> Vec<Bucket> {
     let read = dynamo_storage::Read::Meta { key: Bytes::from_static(BUCKETS_KEY) };
-    match store.read_now(&read) {
-        Ok(dynamo_storage::Outcome::Meta(Some(table))) => GossipBuckets::decode(table)
-            .map(|table| table.buckets.into_iter().filter_map(gossip_wire::bucket_from_wire).collect())
-            .unwrap_or_default(),
-        _ => Vec::new(),
+    let table = match store.read_now(&read) {
+        Ok(dynamo_storage::Outcome::Meta(Some(table))) => table,
+        Ok(_) => return Vec::new(),
+        Err(error) => {
+            tracing::error!(%error, "the bucket table can't be read; waiting for the peers'");
+            return Vec::new();
+        }
+    };
+    match GossipBuckets::decode(table) {
+        Ok(table) => table.buckets.into_iter().filter_map(gossip_wire::bucket_from_wire).collect(),
+        Err(error) => {
+            tracing::error!(%error, "the bucket table is damaged; waiting for the peers'");
+            Vec::new()
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! Putting a node together, and taking it down in order.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use anyhow::{Context, anyhow};
 use dynamo_gossip::{Gossip, NodeInfo, Phase, Settings as GossipSettings};
@@ -29,6 +29,7 @@ use crate::{
     http::{self, Readiness},
     identity::{self, Identity},
     link::{Class, Link, LinkEvents, Lost, PEER_MESSAGE_BYTES, StreamIdentity},
+    listen::listen,
     membership::{self, Membership},
     metrics::NodeMetrics,
     replica::Replicas,
@@ -49,10 +50,14 @@ pub async fn run(config: Config, stop: watch::Receiver<bool>) -> anyhow::Result<
     let me = config.me().cloned().ok_or_else(|| anyhow!("cluster.members does not name this node"))?;
     let listeners = Listeners::bind(&config).await?;
     let id = NodeId::initial(&config.cluster.name, &me.name);
-    let identity = identity::open(&config.node.data_dir, &config.cluster.name, &me.name, id, Clock::wall_ms())?;
-    let store = Arc::new(open_store(&config, id, &identity).await?);
+    // Held until the node has stopped.
+    let mut home = identity::open(&config.node.data_dir, &config.cluster.name, &me.name, id, Clock::wall_ms())?;
+    if config.storage.engine == EngineKind::Memory {
+        home.identity = home.identity.after_amnesia();
+    }
+    let store = Arc::new(open_store(&config, id, &home.identity).await?);
     let metrics = recorder();
-    let node = Node::assemble(&config, &me, id, &identity, store.clone())?;
+    let node = Node::assemble(&config, &me, id, &home.identity, store.clone())?;
     let outcome = node.serve(&config, listeners, metrics, stop).await;
     tokio::task::spawn_blocking(move || store.close()).await.context("closing the store")?;
     tracing::info!(node = me.name, "stopped");
@@ -74,13 +79,6 @@ impl Listeners {
             http: listen("node.http_listen", &node.http_listen).await?,
         })
     }
-}
-
-async fn listen(key: &str, address: &str) -> anyhow::Result<TcpListener> {
-    let parsed: SocketAddr = address.parse().with_context(|| format!("{key}: {address:?} is no address"))?;
-    TcpListener::bind(parsed).await.with_context(|| {
-        format!("{key}: can't listen on {address}; is another process using the port? Nothing was changed; stop it or choose another port")
-    })
 }
 
 async fn open_store(config: &Config, id: NodeId, identity: &Identity) -> anyhow::Result<LocalStore> {

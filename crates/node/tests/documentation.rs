@@ -47,3 +47,28 @@ fn every_dependency_has_its_reason_and_no_absent_one_is_listed() {
     assert!(missing.is_empty(), "docs/DEPENDENCIES.md gives no reason for {missing:?}");
     assert!(absent.is_empty(), "docs/DEPENDENCIES.md lists what Cargo.toml does not have: {absent:?}");
 }
+
+/// The files that a page names in backticks, with their folder.
+fn named_files(page: &str) -> BTreeSet<String> {
+    let quoted = page.split('`').skip(1).step_by(2);
+    quoted
+        .filter(|name| name.ends_with(".rs") && name.contains('/') && !name.contains('{'))
+        .map(str::to_owned)
+        .collect()
+}
+
+/// Whether a file is there, named from the top, from `crates/`, or from some crate's `src/`.
+fn is_there(name: &str) -> bool {
+    let top = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let crates = fs::read_dir(top.join("crates")).unwrap().map(|entry| entry.unwrap().path().join("src"));
+    [top.clone(), top.join("crates")].into_iter().chain(crates).any(|from| from.join(name).exists())
+}
+
+#[test]
+fn every_file_that_a_page_names_is_there() {
+    for page in ["docs/ARCHITECTURE.md", "docs/PROTOCOL.md", "docs/BENCHMARKS.md", "CONTRIBUTING.md", "README.md"] {
+        let missing: Vec<_> = named_files(&text(page)).into_iter().filter(|name| !is_there(name)).collect();
+        assert!(missing.is_empty(), "{page} names {missing:?}");
+    }
+    assert!(named_files(&text("docs/PROTOCOL.md")).len() > 10);
+}

@@ -4,7 +4,7 @@
 
 use dynamo_ring::NodeId;
 
-/// What the coordinator believes a node to be good for.
+/// What the coordinator believes a node to be good for (§4.8.3: its own belief, nobody voted).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum NodeState {
     /// Serves reads and writes.
@@ -15,15 +15,16 @@ pub enum NodeState {
     ReadOnly,
 }
 
-/// One node of the walk.
+/// One node of the walk. A request is given the whole walk, in its order: homes first, each node once (a second mention
+/// is ignored).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Candidate {
     /// The node.
     pub node: NodeId,
-    /// Whether it is on the key's preference list; else it is a fallback.
+    /// Whether it is on the key's preference list (§4.3); else it is a fallback (§4.6).
     pub home: bool,
     /// What it is good for.
     pub state: NodeState,
-    /// How fast it answered lately; reads ask the fastest homes first.
+    /// How fast it answered lately, microseconds; reads ask the fastest homes first.
     pub latency_us: u32,
 }

@@ -5,7 +5,7 @@ use std::fmt;
 /// Why a node did not do what it was asked.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Refusal {
-    /// No connection, or it broke before the answer.
+    /// No connection, or it broke before the answer: what was asked may have been done all the same.
     Unreachable,
     /// Its disk is full or failing.
     DiskFull,
@@ -36,7 +36,7 @@ impl Refusal {
     ];
 }
 
-/// How many refusals of each kind a request met.
+/// How many refusals of each kind a request met, 255 at most of each.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Refusals([u8; 8]);
 
@@ -51,7 +51,7 @@ impl Refusals {
         self.0[refusal as usize]
     }
 
-    /// Refusals of any kind.
+    /// Refusals of all kinds together.
     pub fn total(&self) -> u32 {
         self.0.iter().map(|&count| u32::from(count)).sum()
     }
@@ -66,7 +66,7 @@ pub enum Operation {
     Write,
 }
 
-/// R or W could not be met.
+/// R or W could not be met (§4.5). Its text says what is missing, what became of the data, and what to do.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct NotEnough {
     /// Read or write.
@@ -75,21 +75,23 @@ pub struct NotEnough {
     pub strict: bool,
     /// R or W.
     pub needed: u8,
-    /// Distinct nodes that answered, or acknowledged in a way that counts.
+    /// Distinct nodes that answered, or acknowledged in a way that counts. Not less than `needed` where `lacks_durable`, and
+    /// where a read waited in vain for a home while fallbacks had answered.
     pub acked: u8,
-    /// For a write: nodes known to have it, also those that do not count.
+    /// For a write: nodes known to have it, also those that do not count. 0 for a read.
     pub holding: u8,
     /// Home replicas of the key.
     pub homes: u8,
     /// Of these, how many could be asked when the request began.
     pub homes_alive: u8,
-    /// For a write with enough acknowledgements, none of which is durable although one has to be.
+    /// For a write with enough acknowledgements, none of which is durable although one has to be (§6.1).
     pub lacks_durable: bool,
-    /// Whether any replica was asked; if not, nothing was changed anywhere.
+    /// Whether any replica was asked. If not, nothing was changed anywhere; of a write that has begun and failed, replicas
+    /// may have it or get it, and a later read may find it.
     pub begun: bool,
     /// Whether the time was up; else it failed because nobody was left to ask.
     pub timed_out: bool,
-    /// Who refused, and why.
+    /// How many refused, by their reasons.
     pub refusals: Refusals,
 }
 
@@ -98,6 +100,10 @@ impl fmt::Display for NotEnough {
         let Self { needed, acked, homes, homes_alive, .. } = *self;
         let kind = if self.strict { "home replicas" } else { "replicas" };
         match self.operation {
+            Operation::Read if acked >= needed => write!(
+                f,
+                "the read got answers of {acked} {kind}, but a home that is alive did not give its own in time"
+            )?,
             Operation::Read => write!(f, "the read needs answers of {needed} {kind} and got {acked}")?,
             Operation::Write if self.lacks_durable => {
                 write!(f, "the write reached {acked} {kind} but none could make it durable, and one has to")?

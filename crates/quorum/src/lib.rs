@@ -4,10 +4,14 @@
 //! go out into a list of effects. It knows no clock, no socket and no disk: times are microseconds of whatever epoch the
 //! driver keeps, and who is alive was resolved by the driver, which passes the ring's walk as [`Candidate`]s.
 //!
-//! What it does not do: mint versions (that is `version`, under the storage engine's lock), deliver hints (`transfer`),
-//! retry a request on a newer ring (the driver does, when [`NotEnough`] shows replicas that are sealed).
+//! Where things are: [`Put`] is a write and [`Get`] a read, each with an example; [`PutSettings`] and [`GetSettings`] say
+//! what the request asks for (R, W, sloppy or strict, durability, times); [`NotEnough`] says why it could not be had.
+//!
+//! What it does not do: mint versions (that is `version`, on the storage engine's thread), deliver hints (`transfer`),
+//! retry a request on a newer ring (whoever hears [`NotEnough`] with replicas that are sealed is told to).
+
 #![forbid(unsafe_code)]
-#![warn(missing_docs)]
+#![deny(missing_docs)]
 
 mod candidate;
 mod error;

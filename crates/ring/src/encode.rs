@@ -13,12 +13,13 @@ use crate::{
     ring::{Member, Ring},
 };
 
-/// The format that is written, and the newest that is read.
+/// The format of an encoded ring, its first byte, that is written, and the newest that is read.
 pub const FORMAT: u8 = 1;
 const CHECK: usize = 8;
 
 impl Ring {
-    /// The ring as bytes.
+    /// The ring as bytes: what is stored, and what clients are sent so that they find coordinators themselves (§6.4).
+    /// Two bytes a partition, and some 25 and its names a member. Equal rings have equal bytes.
     pub fn encode(&self) -> Vec<u8> {
         let mut out = vec![FORMAT];
         out.extend_from_slice(&self.epoch().to_be_bytes());
@@ -41,15 +42,30 @@ impl Ring {
         out
     }
 
-    /// Reads a ring.
+    /// Reads a ring. Never panics, whatever the bytes.
+    ///
+    /// ```
+    /// # use dynamo_ring::{Member, NodeId, PartitionCount, Ring, RingError};
+    /// # let id = NodeId::initial("shop", "a");
+    /// # let alone = Member { id, name: "a".to_owned(), zone: "z".to_owned(), weight: 1 };
+    /// # let ring = Ring::bootstrap(3, PartitionCount::try_from(8)?, vec![alone])?;
+    /// let mut bytes = ring.encode();
+    /// assert_eq!(Ring::decode(&bytes), Ok(ring));
+    /// bytes[9] ^= 1;
+    /// assert!(matches!(Ring::decode(&bytes), Err(RingError::Malformed(_))));
+    /// # Ok::<(), RingError>(())
+    /// ```
     ///
     /// # Errors
-    /// Damaged bytes, a newer format, or a ring that breaks an invariant.
+    /// - [`RingError::NewerFormat`]: a newer version wrote it.
+    /// - [`RingError::Malformed`]: the bytes are cut short, damaged, or go on after the end.
+    /// - Any other: undamaged bytes of what is no ring, as for [`Ring::bootstrap`] and [`Ring::check`].
     pub fn decode(bytes: &[u8]) -> Result<Ring, RingError> {
         match bytes.first() {
             Some(&found) if found > FORMAT => return Err(RingError::NewerFormat { found, known: FORMAT }),
             Some(&FORMAT) if bytes.len() > CHECK => {}
-            _ => return Err(RingError::Malformed("too short")),
+            Some(&FORMAT) | None => return Err(RingError::Malformed("too short")),
+            Some(_) => return Err(RingError::Malformed("of no format")),
         }
         let (body, sum) = bytes.split_at(bytes.len() - CHECK);
         if check(body) != sum {

@@ -4,18 +4,18 @@ use std::fmt;
 
 use crate::id::NodeId;
 
-/// A ring that can't be. Nothing was changed.
+/// A ring that can't be. Its text says what is wrong and, where there is a remedy, which. Nothing was changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RingError {
-    /// Q is no power of two from 1 to 65,536.
+    /// Q, given here, is no power of two from 1 to [`PartitionCount::MAX`](crate::PartitionCount::MAX).
     PartitionCount(u32),
-    /// N is 0 or more than 16.
+    /// N, given here, is 0 or more than [`REPLICAS_MAX`](crate::REPLICAS_MAX).
     Replicas(u8),
     /// No members.
     NoMembers,
-    /// More members than partitions: some would have no token.
+    /// More members than partitions, so that some would have no token; or more than 65,535.
     TooManyMembers {
-        /// How many.
+        /// How many members.
         members: usize,
         /// Q.
         partitions: u32,
@@ -24,21 +24,21 @@ pub enum RingError {
     DuplicateId(NodeId),
     /// Two members with the same name.
     DuplicateName(String),
-    /// A name or zone that is empty or longer than 253 bytes.
+    /// A name or zone that is empty or longer than 253 bytes (what DNS allows a host's name).
     BadName(String),
     /// A weight outside 1 to 1,000,000.
     BadWeight {
-        /// Whose.
+        /// Of the member with this name.
         name: String,
         /// The weight.
         weight: u32,
     },
-    /// A preference list that lacks nodes or zones that it could have.
+    /// A preference list that lacks nodes or zones that it could have (§4.3).
     Spread {
-        /// The partition.
+        /// The first such partition.
         partition: u16,
     },
-    /// Bytes that are no encoded ring.
+    /// Bytes that are no encoded ring, and why.
     Malformed(&'static str),
     /// A ring of a newer format.
     NewerFormat {
@@ -57,12 +57,13 @@ impl fmt::Display for RingError {
             }
             Self::Replicas(n) => write!(f, "N = {n}: a key has 1 to 16 replicas"),
             Self::NoMembers => f.write_str("a ring has at least one member"),
-            Self::TooManyMembers { members, partitions } => {
+            Self::TooManyMembers { members, partitions } if *members > *partitions as usize => {
                 write!(
                     f,
                     "{members} members do not fit {partitions} partitions, each needs a token: create the cluster with more partitions"
                 )
             }
+            Self::TooManyMembers { members, .. } => write!(f, "{members} members: a ring has at most 65535"),
             Self::DuplicateId(id) => write!(f, "two members have the id {id}"),
             Self::DuplicateName(name) => write!(f, "two members have the name {name:?}: give each its own"),
             Self::BadName(name) => write!(f, "{name:?} is no name of a node or zone: 1 to 253 bytes"),

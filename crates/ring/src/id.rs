@@ -4,13 +4,21 @@ use std::{fmt, str::FromStr};
 
 use md5::{Digest, Md5};
 
-/// A node. Ordered by its bits; written as a hyphenated UUID.
+/// A node. Ordered by its bits; written and read as a hyphenated UUID.
+///
+/// ```
+/// use dynamo_ring::NodeId;
+///
+/// let id = NodeId::initial("shop", "node-0");
+/// assert_eq!(id.to_string().parse(), Ok(id));
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct NodeId(pub u128);
 
 impl NodeId {
     /// The id of a member that the cluster's configuration names from the start: the same on every node, so that all
-    /// can work out the first ring by themselves. (Version 3 of RFC 9562: from a name, by MD5.)
+    /// can work out the first ring by themselves. (Version 3 of RFC 9562: from a name, by MD5.) A `name` has another id in
+    /// every `cluster`.
     pub fn initial(cluster: &str, name: &str) -> NodeId {
         let mut hash = Md5::new();
         hash.update((cluster.len() as u64).to_be_bytes());
@@ -37,7 +45,7 @@ impl fmt::Display for NodeId {
     }
 }
 
-/// A text that is no UUID.
+/// A text that is no hyphenated UUID of 36 characters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NodeIdError;
 
@@ -52,6 +60,10 @@ impl std::error::Error for NodeIdError {}
 impl FromStr for NodeId {
     type Err = NodeIdError;
 
+    /// Reads a hyphenated UUID, of any version, in lower or upper case.
+    ///
+    /// # Errors
+    /// The text is none.
     fn from_str(text: &str) -> Result<Self, NodeIdError> {
         let hyphens = [8, 13, 18, 23];
         let placed = text.len() == 36

@@ -37,6 +37,7 @@ mod shape;
 mod steps;
 mod targets;
 mod transfer;
+mod walker;
 
 pub use plan::{Load, Moved, NodeChange, Plan, ZoneChange};
 pub use steps::{Step, steps};
@@ -57,8 +58,15 @@ use targets::Before;
 /// A plan may move so many tenths of the least possible to mend walks.
 const BUDGET_TENTHS: usize = 11;
 
-/// Deals the tokens of a first ring: for each partition the index of its owner in `members`, which are sorted by id, valid,
-/// and no more than there are partitions.
+/// Deals the tokens of a cluster's first ring: for each partition the index of its owner in `members`.
+///
+/// The same members in the same order give the same tokens, on every node. [`Ring::bootstrap`] sorts and checks the members
+/// first, and is what everybody but a test of placement wants.
+///
+/// # Panics
+/// With no members, more of them than partitions, an `n` of 0 or a weight of 0: what `bootstrap` refuses.
+///
+/// [`Ring::bootstrap`]: crate::Ring::bootstrap
 pub fn assign(members: &[Member], partitions: PartitionCount, n: u8) -> Vec<u16> {
     let shape = Shape::new(members, partitions, n);
     let fair = Fair::of(&shape);

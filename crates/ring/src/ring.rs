@@ -14,7 +14,7 @@ use crate::{
     walk,
 };
 
-/// N at most.
+/// The largest N.
 pub const REPLICAS_MAX: u8 = 16;
 const NAME_BYTES_MAX: usize = 253;
 const WEIGHT_MAX: u32 = 1_000_000;
@@ -24,15 +24,19 @@ const WEIGHT_MAX: u32 = 1_000_000;
 pub struct Member {
     /// Its id.
     pub id: NodeId,
-    /// Its stable name.
+    /// Its stable name, 1 to 253 bytes; no other member has it.
     pub name: String,
-    /// The zone that it stands in.
+    /// The zone that it stands in (a rack, a data centre), 1 to 253 bytes: what is likely to fail as one (§4.3).
     pub zone: String,
-    /// Its share of the load, relative to the others'; 1 to 1,000,000.
+    /// Its share of the load, relative to the others'; 1 to 1,000,000. A node of weight 2 gets about twice the tokens of
+    /// one of weight 1.
     pub weight: u32,
 }
 
-/// Q partitions, one token each, at one epoch.
+/// Q partitions, one token each, at one epoch (§4.2; §6.2, strategy 3).
+///
+/// A value: whoever holds one sees one epoch, and look-ups cost an index into a table. The [crate's text](crate) has an
+/// example.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Ring {
     epoch: u64,
@@ -48,10 +52,12 @@ pub struct Ring {
 }
 
 impl Ring {
-    /// The first ring of a cluster, epoch 1: the same on every node, whatever the order of `members`.
+    /// The first ring of a cluster, epoch 1: the same on every node, whatever the order of `members`. Every member owns at
+    /// least one token.
     ///
     /// # Errors
-    /// Members, N or Q that make no ring.
+    /// What makes no ring: an `n` of 0 or above [`REPLICAS_MAX`]; no members, more of them than partitions, or two with
+    /// one id or name; names, zones or weights outside the bounds that [`Member`] gives.
     pub fn bootstrap(n: u8, partitions: PartitionCount, mut members: Vec<Member>) -> Result<Ring, RingError> {
         members.sort_by_key(|member| member.id);
         check_members(n, partitions, &members)?;
@@ -73,18 +79,13 @@ impl Ring {
         }
         let owning: BTreeSet<u16> = owners.iter().copied().collect();
         let width = owning.len().min(usize::from(n) + walk::FALLBACKS);
-        let zones = walk::zones(&members);
-        let mut walker = walk::Walker::new(&zones, |index| owning.contains(&(index as u16)), width);
-        let mut walks = Vec::with_capacity(owners.len() * width);
-        for partition in partitions.iter() {
-            walker.walk(&owners, partition, &mut walks);
-        }
+        let walks = walk::walks(&owners, &members, width);
         let ring = Ring { epoch, partitions, n, members, owners, walks, width };
         ring.check()?;
         Ok(ring)
     }
 
-    /// Which ring of the cluster this is; the first is 1.
+    /// Which ring of the cluster this is: the first is 1, a later one has a higher number.
     pub fn epoch(&self) -> u64 {
         self.epoch
     }
@@ -94,7 +95,7 @@ impl Ring {
         self.partitions
     }
 
-    /// N, the number of home replicas of each key (fewer where there are fewer nodes).
+    /// N, the number of home replicas that each key is to have. See [`Ring::homes`] for how many it has.
     pub fn n(&self) -> u8 {
         self.n
     }
@@ -104,22 +105,26 @@ impl Ring {
         &self.members
     }
 
-    /// A member.
+    /// The member with this id, if there is one.
     pub fn member(&self, id: NodeId) -> Option<&Member> {
         self.index(id).map(|index| &self.members[index])
     }
 
-    /// The owner of a partition's token.
+    /// The owner of a partition's token: its first home, and the node to coordinate its writes while it is up (§4.5).
+    ///
+    /// # Panics
+    /// As [`Ring::walk_ids`].
     pub fn owner(&self, partition: Partition) -> &Member {
         &self.members[usize::from(self.owners[usize::from(partition.0)])]
     }
 
-    /// By partition: the index of the token's owner in [`Ring::members`].
+    /// By partition, clockwise: the index of the token's owner in [`Ring::members`].
     pub fn owners(&self) -> &[u16] {
         &self.owners
     }
 
-    /// The walk of a partition as indices of [`Ring::members`]: the homes first, then up to 8 fallbacks.
+    /// The walk of a partition as indices of [`Ring::members`]: the homes first, then up to
+    /// [`FALLBACKS`](crate::FALLBACKS) fallbacks.
     ///
     /// # Panics
     /// For a partition that the ring does not have: the caller took it from another ring.
@@ -128,30 +133,42 @@ impl Ring {
         &self.walks[at..at + self.width]
     }
 
-    /// The walk of a partition: its homes in order of preference, then the fallbacks.
+    /// The walk of a partition (§4.3, 4.6): its [`homes`](Ring::homes) in order of preference, then the fallbacks in the
+    /// order in which they stand in.
+    ///
+    /// # Panics
+    /// As [`Ring::walk_ids`].
     pub fn walk(&self, partition: Partition) -> impl Iterator<Item = &Member> {
         self.walk_ids(partition).iter().map(|index| &self.members[usize::from(*index)])
     }
 
-    /// How many of a walk's nodes are homes: N, or all nodes where there are fewer.
+    /// How many of a walk's nodes are homes, in every partition: N, or all nodes that own a token where there are fewer.
     pub fn homes(&self) -> usize {
         self.width.min(usize::from(self.n))
     }
 
-    /// The nodes that store a partition, in order of preference (§4.3).
+    /// The nodes that store a partition, in order of preference (§4.3): the first [`Ring::homes`] of its walk, no node
+    /// twice, in as many zones as can be.
+    ///
+    /// # Panics
+    /// As [`Ring::walk_ids`].
     pub fn preference_list(&self, partition: Partition) -> SmallVec<[NodeId; 8]> {
         self.walk(partition).take(self.homes()).map(|member| member.id).collect()
     }
 
-    /// Whether a node stores a partition.
+    /// Whether a node is on a partition's preference list.
+    ///
+    /// # Panics
+    /// As [`Ring::walk_ids`].
     pub fn is_home(&self, partition: Partition, id: NodeId) -> bool {
         self.walk(partition).take(self.homes()).any(|member| member.id == id)
     }
 
-    /// What holds at every epoch: every preference list has N distinct nodes in min(N, zones) zones, or all there are.
+    /// What holds at every epoch: every preference list has N distinct nodes in min(N, zones) zones, or all there are of
+    /// those that own a token. A ring that was made or decoded has passed it.
     ///
     /// # Errors
-    /// The first partition for which it does not hold.
+    /// [`RingError::Spread`], with the first partition for which it does not hold.
     pub fn check(&self) -> Result<(), RingError> {
         let owning: BTreeSet<u16> = self.owners.iter().copied().collect();
         let zones: BTreeSet<&str> =

@@ -1,15 +1,14 @@
 //! The walk (§4.3): from a partition's token clockwise, distinct nodes, skipping zones already used while others remain.
 //!
 //! Its first N nodes are the preference list; those behind stand in for homes that are down (§4.6), again spread over
-//! zones. It goes in rounds: each takes at most one node of each zone, and the next begins when no unused zone has a node
-//! left. So a zone's nodes are taken in the order in which they are met, one a round, and how many of each zone a walk of
-//! a given length takes is known beforehand, but for its last round. One pass over the tokens is enough.
+//! zones.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use crate::{position::Partition, ring::Member};
+use crate::ring::Member;
 
-/// How many fallbacks of each partition are kept ready: more nodes than that down at once in one walk leave it to the homes.
+/// How many fallbacks of each partition are kept ready behind its N homes (§4.6): when more nodes of one walk are down at
+/// once, the rest is left to the homes that are up.
 pub const FALLBACKS: usize = 8;
 
 /// By member: the number of its zone, counted in the order of their names.
@@ -21,64 +20,63 @@ pub fn zones(members: &[Member]) -> Vec<u16> {
     members.iter().map(|member| numbers[member.zone.as_str()]).collect()
 }
 
-/// Walks of one length over rings of the same nodes.
-pub struct Walker<'a> {
-    /// By node: its zone.
-    zones: &'a [u16],
-    length: usize,
-    /// Rounds that are walked to their end.
-    rounds: usize,
-    /// Nodes taken in these.
-    in_rounds: usize,
-    /// By zone: nodes taken on this walk. All 0 between walks.
-    taken: Vec<usize>,
-    /// The walk: node, round.
-    met: Vec<(usize, u16)>,
+/// The walks of all partitions one after the other, `length` nodes each, as indices of `members`. At least so many nodes
+/// own a token.
+///
+/// The time is that of as many steps as there are partitions, each over the nodes and not over the tokens: walks are
+/// worked out counter-clockwise, because the order in which a walk meets the nodes is that of the next partition's with
+/// the own token's owner moved to the front.
+pub fn walks(owners: &[u16], members: &[Member], length: usize) -> Vec<u16> {
+    let mut met = in_order_of_first_token(owners);
+    let zones = Zones::of(&met, members, length);
+    let mut walks = vec![0; owners.len() * length];
+    for (owner, walk) in owners.iter().zip(walks.chunks_exact_mut(length)).rev() {
+        let at = met.iter().position(|node| node == owner).expect("every owner is met");
+        met[..=at].rotate_right(1);
+        zones.spread(&met, walk);
+    }
+    walks
 }
 
-impl<'a> Walker<'a> {
-    /// Walks to `length` nodes, or all; `zones` is each node's zone, `owns` whether it has a token.
-    pub fn new(zones: &'a [u16], owns: impl Fn(usize) -> bool, length: usize) -> Self {
-        let mut nodes = vec![0; zones.iter().max().map_or(0, |last| usize::from(*last) + 1)];
-        let owning = zones.iter().enumerate().filter(|(node, _)| owns(*node));
-        owning.for_each(|(_, zone)| nodes[usize::from(*zone)] += 1);
-        let length = length.min(nodes.iter().sum());
-        let in_rounds = |rounds: usize| nodes.iter().map(|all: &usize| (*all).min(rounds)).sum::<usize>();
-        let most = nodes.iter().copied().max().unwrap_or(0);
-        let rounds = (0..=most).rev().find(|rounds| in_rounds(*rounds) <= length).unwrap_or(0);
-        let (in_rounds, taken) = (in_rounds(rounds), vec![0; nodes.len()]);
-        Self { zones, length, rounds, in_rounds, taken, met: Vec::with_capacity(length) }
+fn in_order_of_first_token(owners: &[u16]) -> Vec<u16> {
+    let mut seen = BTreeSet::new();
+    owners.iter().copied().filter(|owner| seen.insert(*owner)).collect()
+}
+
+struct Zones {
+    /// By index of a member: a number for its zone.
+    of: Vec<usize>,
+    /// By round: how many zones have a node left for it.
+    in_round: Vec<usize>,
+}
+
+impl Zones {
+    fn of(owning: &[u16], members: &[Member], rounds: usize) -> Self {
+        let of: Vec<usize> = zones(members).into_iter().map(usize::from).collect();
+        let mut nodes = vec![0; of.iter().max().map_or(0, |last| last + 1)];
+        owning.iter().for_each(|node| nodes[of[usize::from(*node)]] += 1);
+        let in_round = (0..rounds).map(|round| nodes.iter().filter(|nodes| **nodes > round).count()).collect();
+        Self { of, in_round }
     }
 
-    /// Appends the walk from `start` to `out`: indices of nodes, in order of preference. Says how many tokens it looked at.
-    pub fn walk(&mut self, owners: &[u16], start: Partition, out: &mut Vec<u16>) -> usize {
-        self.met.clear();
-        let (mut due, mut extra) = (self.in_rounds, self.length - self.in_rounds);
-        let (behind, ahead) = owners.split_at(usize::from(start.0));
-        let mut tokens = ahead.iter().chain(behind);
-        let mut looked = 0;
-        while due + extra > 0 {
-            let Some(&owner) = tokens.next() else { break };
-            looked += 1;
-            let taken = &mut self.taken[usize::from(self.zones[usize::from(owner)])];
-            let left = if *taken < self.rounds {
-                &mut due
-            } else if *taken == self.rounds {
-                &mut extra
-            } else {
-                continue;
-            };
-            if *left > 0 && !self.met.iter().any(|(_, node)| *node == owner) {
-                *left -= 1;
-                self.met.push((*taken, owner));
-                *taken += 1;
+    /// Fills the walk from the nodes in the order in which it meets them. A round takes one node of each zone that has
+    /// any left; only then do zones come again.
+    fn spread(&self, met: &[u16], walk: &mut [u16]) {
+        let zone = |node: u16| self.of[usize::from(node)];
+        let mut filled = 0;
+        for in_round in &self.in_round {
+            let (begin, end) = (filled, walk.len().min(filled + in_round));
+            for node in met {
+                if filled == end {
+                    break;
+                }
+                let taken = walk[..begin].contains(node);
+                let zone_used = walk[begin..filled].iter().any(|other| zone(*other) == zone(*node));
+                if !taken && !zone_used {
+                    walk[filled] = *node;
+                    filled += 1;
+                }
             }
         }
-        for (_, node) in &self.met {
-            self.taken[usize::from(self.zones[usize::from(*node)])] = 0;
-        }
-        self.met.sort_by_key(|(round, _)| *round);
-        out.extend(self.met.iter().map(|(_, node)| *node));
-        looked
     }
 }

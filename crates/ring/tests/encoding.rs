@@ -95,6 +95,13 @@ fn a_newer_format_is_told_as_such() {
 }
 
 #[test]
+fn bytes_of_no_format_are_not_called_short() {
+    let mut bytes = even(3, 8, 1, 3).ring().encode();
+    bytes[0] = 0;
+    assert_eq!(Ring::decode(&bytes), Err(RingError::Malformed("of no format")));
+}
+
+#[test]
 fn partition_counts_are_powers_of_two_up_to_65536() {
     for count in 0..=PartitionCount::MAX + 1 {
         let fits = count != 0 && count & (count - 1) == 0 && count <= 65_536;

@@ -5,7 +5,7 @@ mod members;
 
 use std::collections::BTreeSet;
 
-use dynamo_ring::{FALLBACKS, Partition, Ring, RingError};
+use dynamo_ring::{FALLBACKS, Partition, PartitionCount, Ring, RingError};
 use members::{clusters, even, member, partitions, reference_walk};
 use proptest::prelude::*;
 
@@ -75,6 +75,18 @@ fn a_node_that_weighs_next_to_nothing_owns_a_token() {
     }
 }
 
+/// The walks of all partitions take time in proportion to their number. (They once took the square of it: minutes.)
+#[test]
+fn a_ring_of_the_most_partitions_is_made_in_seconds() {
+    let mut nodes = even(3, 1, 3, 4).members;
+    nodes.push(member(12, 3, 1));
+    let ring = Ring::bootstrap(3, partitions(PartitionCount::MAX), nodes).expect("a ring");
+    for partition in (0..=u16::MAX).step_by(4_001).chain([u16::MAX]).map(Partition) {
+        let walk: Vec<_> = ring.walk(partition).map(|member| member.id).collect();
+        assert_eq!(walk, reference_walk(&ring, partition)[..3 + FALLBACKS]);
+    }
+}
+
 #[test]
 fn members_that_make_no_ring_are_refused_by_name() {
     let refusal = |n, nodes| Ring::bootstrap(n, partitions(8), nodes).expect_err("no ring");
@@ -84,6 +96,9 @@ fn members_that_make_no_ring_are_refused_by_name() {
     assert_eq!(refusal(3, vec![member(0, 0, 0)]), RingError::BadWeight { name: "node-0".into(), weight: 0 });
     let crowd = (0..9).map(|index| member(index, 0, 1)).collect();
     assert_eq!(refusal(3, crowd), RingError::TooManyMembers { members: 9, partitions: 8 });
+    let most = (0..=u16::MAX).map(|index| member(index.into(), 0, 1)).collect();
+    let error = Ring::bootstrap(3, partitions(PartitionCount::MAX), most).expect_err("an index too many");
+    assert_eq!(error.to_string(), "65536 members: a ring has at most 65535");
     assert_eq!(refusal(3, vec![member(1, 0, 1), member(1, 1, 1)]), RingError::DuplicateName("node-1".into()));
     let mut twin = member(2, 0, 1);
     twin.id = member(1, 0, 1).id;

@@ -269,6 +269,20 @@ fn a_target_that_refuses_is_left_alone_for_longer_and_longer() {
 }
 
 #[test]
+fn hints_that_the_target_was_silent_about_are_sent_again_in_their_order() {
+    let mut world = World::new(3);
+    world.call(|delivery, now, effects| delivery.on_target_up(now, effects));
+    world.read_page();
+    let sent = std::mem::take(&mut world.sends);
+    assert_eq!(sent.len(), 3);
+    world.now += SETTINGS.confirm_timeout_us;
+    world.call(|delivery, now, effects| delivery.on_time(now, 0, effects));
+    world.now = world.delivery.next_time().unwrap();
+    world.call(|delivery, now, effects| delivery.on_time(now, 0, effects));
+    assert_eq!(world.sends, sent);
+}
+
+#[test]
 fn a_damaged_hint_does_not_hold_up_the_others_nor_spin() {
     let mut world = World::new(2);
     world.call(|delivery, now, effects| delivery.on_target_up(now, effects));

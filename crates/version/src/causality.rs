@@ -9,10 +9,22 @@ use smallvec::SmallVec;
 
 use crate::dot::{Actor, Dot};
 
-/// A set of dots: all that happened before, or all that was seen.
+/// A set of dots: all that happened before, or all that was seen (§4.4).
 ///
 /// Always in normal form (sorted; no dot of the cloud covered by the vector or next to it), so that equal sets are
 /// equal values.
+///
+/// ```
+/// use dynamo_version::{Actor, Causality, Dot};
+///
+/// let dot = |node, counter| Dot { actor: Actor { node, incarnation: 1, key_epoch: 1 }, counter };
+/// let (one, mut other): (Causality, Causality) = ([dot(1, 1)].into_iter().collect(), [dot(2, 1)].into_iter().collect());
+/// assert_eq!(one.partial_cmp(&other), None, "concurrent");
+/// assert!(other.join(&one) && other > one);
+/// // The third write of node 1 is covered; what node 1 wrote second is not.
+/// other.insert(dot(1, 3));
+/// assert!(other.covers(&dot(1, 3)) && !other.covers(&dot(1, 2)));
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Default, Hash)]
 pub struct Causality {
     pub(crate) vector: SmallVec<[(Actor, u64); 4]>,
@@ -35,7 +47,7 @@ impl Causality {
         dot.counter <= self.counter(&dot.actor) || self.cloud.binary_search(dot).is_ok()
     }
 
-    /// Up to which number all of the actor's writes are covered; 0: none.
+    /// Up to which number all of the actor's writes are covered; 0: none. Detached dots do not count.
     pub fn counter(&self, actor: &Actor) -> u64 {
         match self.position(actor) {
             Ok(at) => self.vector[at].1,
@@ -49,12 +61,12 @@ impl Causality {
         self.counter(actor).max(detached.unwrap_or(0))
     }
 
-    /// The version vector's entries, by actor.
+    /// The version vector's entries, sorted by actor: up to which number, at least 1, all its writes are covered.
     pub fn entries(&self) -> &[(Actor, u64)] {
         &self.vector
     }
 
-    /// The detached dots, sorted.
+    /// The detached dots, sorted: none is covered by the vector.
     pub fn dots(&self) -> &[Dot] {
         &self.cloud
     }
@@ -76,7 +88,7 @@ impl Causality {
         }
     }
 
-    /// Covers all that `other` covers too; returns whether that is more than before.
+    /// Covers all that `other` covers too; returns whether that is more than before. Commutative, associative, idempotent.
     pub fn join(&mut self, other: &Causality) -> bool {
         let mut grew = false;
         for (actor, counter) in &other.vector {

@@ -14,9 +14,9 @@ use crate::{
     encode::{DecodeError, Input},
 };
 
-/// The format that is sealed, and the newest that is opened.
+/// The format of a context, its first byte, that is sealed, and the newest that is opened.
 pub const CONTEXT_FORMAT: u8 = 1;
-/// A longer context is refused unread: some 30,000 actors.
+/// Bytes of a context at most, some 30,000 actors: a longer one is refused unread.
 pub const CONTEXT_BYTES_MAX: usize = 1 << 20;
 
 const HEAD: usize = 1 + 4 + 8;
@@ -63,7 +63,18 @@ impl fmt::Display for ContextError {
 
 impl std::error::Error for ContextError {}
 
-/// Seals and opens the contexts of one cluster.
+/// Seals and opens the contexts of one cluster (§4.4).
+///
+/// ```
+/// use dynamo_version::{Causality, ContextCodec, ContextError, Timestamp};
+///
+/// let codec = ContextCodec::new(b"sixteen bytes ok", "shop");
+/// let mut context = codec.seal("carts", b"17", &Causality::new(), Timestamp(5));
+/// assert_eq!(codec.open("carts", b"17", &context), Ok((Causality::new(), Timestamp(5))));
+/// assert_eq!(codec.open("carts", b"18", &context), Err(ContextError::OtherKey));
+/// context[15] ^= 1;
+/// assert_eq!(codec.open("carts", b"17", &context), Err(ContextError::Damaged));
+/// ```
 #[derive(Clone)]
 pub struct ContextCodec {
     secret: [u8; 16],
@@ -71,13 +82,14 @@ pub struct ContextCodec {
 }
 
 impl ContextCodec {
-    /// `secret` is shared by the cluster's nodes; `cluster` is its name.
+    /// `secret` is shared by the cluster's nodes: whoever has it can make contexts. `cluster` is the cluster's name.
     pub fn new(secret: &[u8; 16], cluster: &str) -> Self {
         let name = SipHasher24::new_with_keys(0, 0).hash_of(&[cluster.as_bytes()]);
         Self { secret: *secret, cluster: (name as u32).to_be_bytes() }
     }
 
-    /// The context of a client that has seen `causality` of a key, whose latest version was stamped `latest`.
+    /// The context of a client that has seen `causality` of a key, whose latest version was stamped `latest`. Some 40 bytes,
+    /// and up to 32 for each actor.
     pub fn seal(&self, bucket: &str, key: &[u8], causality: &Causality, latest: Timestamp) -> Vec<u8> {
         let mut out = Vec::with_capacity(HEAD + causality.encoded_len() + 8 + CODE);
         out.push(CONTEXT_FORMAT);
@@ -93,7 +105,8 @@ impl ContextCodec {
     /// What the client has seen, and the latest timestamp among it.
     ///
     /// # Errors
-    /// The context is not one that this cluster sealed for this key. Nothing may be written with it.
+    /// The context is not one that this cluster sealed for this key, or a newer version sealed it: see [`ContextError`].
+    /// Nothing may be written with it.
     pub fn open(&self, bucket: &str, key: &[u8], context: &[u8]) -> Result<(Causality, Timestamp), ContextError> {
         let bytes = context.len();
         if bytes > CONTEXT_BYTES_MAX {
@@ -161,11 +174,18 @@ pub mod text {
     use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 
     /// A context as text.
+    ///
+    /// ```
+    /// use dynamo_version::text;
+    ///
+    /// assert_eq!(text::decode(&text::encode(&[1, 2, 255])), Some(vec![1, 2, 255]));
+    /// ```
     pub fn encode(context: &[u8]) -> String {
         URL_SAFE_NO_PAD.encode(context)
     }
 
-    /// A context from text; None if it is none.
+    /// A context from text, white space around it allowed; None if it is no base64url. Whether it is a context shows when it
+    /// is opened.
     pub fn decode(text: &str) -> Option<Vec<u8>> {
         URL_SAFE_NO_PAD.decode(text.trim()).ok()
     }

@@ -7,16 +7,16 @@
 pub struct Actor {
     /// The node's id.
     pub node: u128,
-    /// Which life of its disk.
+    /// Which life of its disk: a node that lost it takes a higher one.
     pub incarnation: u64,
-    /// Which unbroken memory of the key: a node that forgot a key takes a fresh one.
+    /// Which unbroken memory of the key: a node that may have forgotten a key takes a fresh one.
     pub key_epoch: u64,
 }
 
-/// One write of one key.
+/// The name of one write of one key (§4.4).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Dot {
-    /// Who coordinated it.
+    /// Under whose name the node that coordinated it wrote.
     pub actor: Actor,
     /// Its number among the actor's writes of this key, from 1.
     pub counter: u64,

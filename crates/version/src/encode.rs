@@ -1,8 +1,9 @@
 //! The canonical encoding of a sibling set: what is stored, sent and digested. Equal sets have equal bytes.
 //!
 //! `format u8 | causality | count | siblings`. Causality: `count | (actor, counter)* | count | dot*`. An actor is its
-//! node id (16 bytes, big-endian) and two varints; dots name an actor that is in the vector by its index. A sibling:
-//! `dot | timestamp (8 bytes, big-endian) | 0, or 1 and length and value`. Varints are LEB128, of the least length.
+//! node id (16 bytes, big-endian) and two varints, incarnation and key epoch. A dot: one more than its actor's place in
+//! the vector, or 0 and the actor that is not there; then its counter. A sibling: `dot | timestamp (8 bytes, big-endian) |
+//! 0, or 1 and length and value`. Varints are LEB128, of the least length; so are counts, lengths and counters.
 //!
 //! Decoding takes nothing that encoding would not give, copies no value, and never panics.
 
@@ -18,7 +19,7 @@ use crate::{
     siblings::{Payload, Sibling, SiblingSet},
 };
 
-/// The format that is written, and the newest that is read.
+/// The format of an encoded sibling set, its first byte, that is written, and the newest that is read.
 pub const FORMAT: u8 = 1;
 
 const TOMBSTONE: u8 = 0;
@@ -40,7 +41,7 @@ pub enum DecodeError {
         /// The format found.
         found: u8,
     },
-    /// They are not in canonical form: unsorted, a dot that nothing covers, a number of more bytes than it needs.
+    /// They are not in canonical form, and how: unsorted, a dot that nothing covers, a number of more bytes than it needs.
     NotCanonical(&'static str),
 }
 
@@ -60,7 +61,17 @@ impl fmt::Display for DecodeError {
 impl std::error::Error for DecodeError {}
 
 impl SiblingSet {
-    /// The canonical encoding.
+    /// The canonical encoding (§4.4): equal sets have equal bytes.
+    ///
+    /// ```
+    /// use bytes::Bytes;
+    /// use dynamo_version::{DecodeError, SiblingSet};
+    ///
+    /// let encoded = SiblingSet::new().encode();
+    /// assert_eq!(SiblingSet::decode(encoded.clone()), Ok(SiblingSet::new()));
+    /// assert_eq!(SiblingSet::decode(encoded.slice(1..)), Err(DecodeError::NotCanonical("format 0")));
+    /// assert_eq!(SiblingSet::decode(Bytes::new()), Err(DecodeError::Truncated));
+    /// ```
     pub fn encode(&self) -> Bytes {
         let values: usize = self.siblings.iter().map(|sibling| 48 + sibling.payload.len()).sum();
         let mut out = Vec::with_capacity(8 + self.causality.encoded_len() + values);
@@ -87,7 +98,10 @@ impl SiblingSet {
         }
     }
 
-    /// Reads an encoding; values are slices of it.
+    /// Reads an encoding; values are slices of it, not copies. Never panics, whatever the bytes.
+    ///
+    /// # Errors
+    /// The bytes are not what [`SiblingSet::encode`] gives, or a newer version wrote them.
     pub fn decode(encoded: Bytes) -> Result<Self, DecodeError> {
         let mut input = Input(&encoded);
         match input.u8()? {
@@ -115,7 +129,8 @@ impl SiblingSet {
         Ok(set)
     }
 
-    /// Names an encoding: equal sets have equal digests, and 0 is never one (it stands for "never written").
+    /// Names an encoding: equal sets have equal digests, and 0 is never one (it stands for "never written"). XXH3, 64 bits:
+    /// against accidents, not against those who look for two sets with one digest.
     pub fn digest(encoded: &[u8]) -> u64 {
         xxh3_64(encoded).max(1)
     }

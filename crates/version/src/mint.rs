@@ -11,12 +11,12 @@ use crate::{
     siblings::SiblingSet,
 };
 
-/// The node that mints.
+/// The node that mints, as it is for all keys.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Minter {
     /// Its id.
     pub node: u128,
-    /// Which life of its disk.
+    /// Which life of its disk (see [`Actor::incarnation`]).
     pub incarnation: u64,
     /// Memories of key epochs below this may lack writes that were sent to others: a crash came between.
     pub epoch_floor: u64,
@@ -26,7 +26,24 @@ pub struct Minter {
 ///
 /// `own_epoch` is the epoch under which this node has minted for the key with unbroken memory. It is local: a vector
 /// entry of this node that came back from another replica is no memory, it may be behind. `fresh` hands out an epoch that
-/// was never used by this incarnation, from a block reserved durably.
+/// was never used by this incarnation, from a block reserved durably; it is called at most once.
+///
+/// ```
+/// use bytes::Bytes;
+/// use dynamo_version::{Causality, Minter, Mode, Payload, SiblingSet, Timestamp, mint};
+///
+/// let me = Minter { node: 7, incarnation: 1, epoch_floor: 40 };
+/// let (mut set, nothing) = (SiblingSet::new(), Causality::new());
+/// let (dot, epoch) = mint(&set, &nothing, &me, None, || 41);
+/// assert_eq!((dot.counter, epoch), (1, 41));
+/// set.write(&nothing, dot, Timestamp(1), Payload::Value(Bytes::from("v")), Mode::Siblings);
+/// // With unbroken memory it counts on.
+/// let (dot, epoch) = mint(&set, &nothing, &me, Some(41), || unreachable!());
+/// assert_eq!((dot.counter, epoch), (2, 41));
+/// // After a crash the floor has risen above that memory.
+/// let (dot, epoch) = mint(&set, &nothing, &Minter { epoch_floor: 60, ..me }, Some(41), || 60);
+/// assert_eq!((dot.counter, epoch), (1, 60));
+/// ```
 pub fn mint(
     set: &SiblingSet,
     context: &Causality,

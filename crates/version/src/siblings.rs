@@ -7,7 +7,7 @@ use smallvec::SmallVec;
 
 use crate::{causality::Causality, clock::Timestamp, dot::Dot};
 
-/// What becomes of concurrent writes.
+/// What becomes of concurrent writes: a bucket's choice (§6).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Mode {
     /// All are kept, for the client to reconcile.
@@ -19,24 +19,24 @@ pub enum Mode {
 /// What was written.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Payload {
-    /// A value.
+    /// A value, of any bytes; it may have none.
     Value(Bytes),
-    /// A delete.
+    /// A delete: kept, so that replicas that have not heard of it can be told.
     Tombstone,
 }
 
 /// One version of a key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sibling {
-    /// Which write it is.
+    /// The name of the write that made it.
     pub dot: Dot,
-    /// When it was written, by the coordinator's hybrid clock.
+    /// When it was written, by the coordinator's hybrid clock. Of interest to last-write-wins alone.
     pub timestamp: Timestamp,
     /// What was written.
     pub payload: Payload,
 }
 
-/// How two states of a key stand to each other.
+/// How two states of a key stand to each other (§4.4).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Relation {
     /// The same.
@@ -45,11 +45,13 @@ pub enum Relation {
     Newer,
     /// The other has seen all of this one, and more.
     Older,
-    /// Each has seen something that the other has not.
+    /// Each has seen something that the other has not; or both have seen the same and keep different versions of it, one
+    /// having been resolved by last-write-wins and the other not.
     Concurrent,
 }
 
-/// All versions of a key that no other supersedes, and the causality that covers them and all they superseded.
+/// All versions of a key that no other supersedes, and the causality that covers them and all they superseded (§4.4).
+/// The [crate's text](crate) has an example.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct SiblingSet {
     pub(crate) causality: Causality,
@@ -91,18 +93,18 @@ impl SiblingSet {
         values
     }
 
-    /// Whether it was written, and all its versions are tombstones.
+    /// Whether it was written, and all its versions are tombstones: a get finds nothing.
     pub fn is_deleted(&self) -> bool {
         !self.is_empty() && self.siblings.iter().all(|sibling| sibling.payload == Payload::Tombstone)
     }
 
-    /// The latest timestamp among the versions; 0 for none.
+    /// The latest timestamp among the versions, tombstones included; 0 for none.
     pub fn max_timestamp(&self) -> Timestamp {
         self.siblings.iter().map(|sibling| sibling.timestamp).max().unwrap_or_default()
     }
 
     /// The timestamp of a write over this state by a client that has seen versions up to `context_latest`: the wall
-    /// clock's, or right after the latest of them all if the clock is behind.
+    /// clock's (milliseconds since the Unix epoch), or right after the latest of them all if the clock is behind.
     ///
     /// So timestamps rise along causality, and a version that is dropped for its lower timestamp can never be one that
     /// supersedes the winner: replicas end with the same version in whatever order they hear of them.

@@ -28,7 +28,9 @@ pub struct Command {
 
 impl Command {
     pub async fn run(self) -> Result<(), Failure> {
-        let described = self.endpoint.connect().await?.describe_ring().await?;
+        let mut described = self.endpoint.connect().await?.describe_ring().await?;
+        // The ring has them by id, which nobody looks for.
+        described.members.sort_by(|one, other| one.name.cmp(&other.name));
         match &self.key {
             Some(key) => self.show_key(key, &described),
             None => self.show_ring(&described),

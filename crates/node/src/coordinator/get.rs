@@ -22,7 +22,7 @@ use super::{
 use crate::{
     buckets::BucketSettings,
     cluster::View,
-    completion::{Done, Step},
+    completion::Done,
     request::{ClientResponse, Refused, ReplyTo},
 };
 
@@ -161,7 +161,7 @@ impl Coordinator {
         if to == self.cluster.me {
             let hints = self.hints_to_read(&entry.record);
             let read = Read::State { key: entry.record.clone(), hints, mode: entry.bucket.mode, digest_only: digest };
-            self.read(read, Done::local(self, id, Step::Read, false));
+            self.read(read, Done::read(self, id));
             return Ok(());
         }
         let read = ReplicaRead { bucket: entry.bucket.name.to_string(), key: entry.key.clone(), digest };

@@ -154,7 +154,7 @@ impl Coordinator {
         let payload = write.value.map_or(Payload::Tombstone, Payload::Value);
         let wall_ms = Clock::wall_ms();
         let op = Op::Write { key: record, context: seen, context_ts: seen_ts, payload, mode, wall_ms, hint_for, sync };
-        self.submit(op, Done::local(self, id, Step::Mint, self.durable(sync)));
+        self.submit(op, Done::write(self, id, Step::Mint, sync, hint_for));
     }
 
     /// The version has its dot and is with the operating system: the other replicas may have it.
@@ -241,7 +241,7 @@ impl Coordinator {
                         entry.machine.on_refusal(to, refusal, self.clock.now_us(), &mut effects);
                     }
                 }
-                PutEffect::KeepHint { hint_for } => self.keep_hint(hint_for, entry.record.clone()),
+                PutEffect::KeepHint { hint_for } => self.keep_hint(hint_for, entry),
                 PutEffect::Acknowledge { .. } => {
                     self.metrics.put(self.clock.now_us() - entry.began_us);
                     if let Some(reply) = entry.reply.take() {
@@ -274,7 +274,7 @@ impl Coordinator {
         let (set, digest, mode) = (entry.set.clone(), entry.digest, entry.bucket.mode);
         if to == self.cluster.me {
             let op = Op::Merge { key: entry.record.clone(), set, digest, mode, hint_for, sync };
-            self.submit(op, Done::local(self, id, Step::Write, self.durable(sync)));
+            self.submit(op, Done::write(self, id, Step::Write, sync, hint_for));
             return Ok(());
         }
         let write = ReplicaWrite {
@@ -290,9 +290,18 @@ impl Coordinator {
         self.send(to, ReplicaRequest { id: id.0, epoch: entry.epoch, request })
     }
 
-    /// Notes what `home` misses: the hint points at this node's own record (§4.6).
-    pub(super) fn keep_hint(self: &Arc<Self>, home: NodeId, key: RecordKey) {
-        self.submit(Op::KeepHint { target: home, key }, Done::KeptHint { coordinator: self.clone(), home });
+    /// Keeps what `home` misses (§4.6). A note of it is enough where this node's own record has the write; a coordinator
+    /// that is no home has none, only its hint for another home, and keeps a copy.
+    fn keep_hint(self: &Arc<Self>, home: NodeId, entry: &PutEntry) {
+        let key = entry.record.clone();
+        let op = match entry.machine.local_hint() {
+            None => Op::KeepHint { target: home, key },
+            Some(_) => {
+                let (set, digest, mode) = (entry.set.clone(), entry.digest, entry.bucket.mode);
+                Op::Merge { key, set, digest, mode, hint_for: Some(home), sync: false }
+            }
+        };
+        self.submit(op, Done::KeptHint { coordinator: self.clone(), home });
     }
 
     /// The engine has kept it, or could not: then the home misses the write until it is read.

@@ -53,9 +53,10 @@ impl KvService {
 }
 
 fn stopping() -> Refused {
+    // Not "not ready", which says that nothing was begun: a client would write again.
     Refused::new(
-        ErrorCode::NotReady,
-        "the node is stopping: the request was not completed, a write may have happened; ask another node",
+        ErrorCode::CoordinatorLost,
+        "the node stopped before it could answer: a write may or may not have happened; read the key, or ask another node",
     )
 }
 

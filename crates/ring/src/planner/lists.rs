@@ -1,7 +1,7 @@
 //! Every partition's homes, kept up to date while tokens change hands.
 
-use super::shape::VACANT;
-use crate::{position::Partition, walk::Walker};
+use super::{shape::VACANT, walker::Walker};
+use crate::position::Partition;
 
 /// Preference lists, as sets.
 pub struct Lists<'a> {

@@ -2,20 +2,22 @@
 //!
 //! Every key can be given in each of the three: `storage: {durability: interval}` in the file is
 //! `DYNAMO_NODE__STORAGE__DURABILITY=interval` in the environment and `--set storage.durability=interval` as a flag.
-//! Unknown keys are refused in all of them. This is the one module that knows YAML.
+//! Unknown keys are refused in all of them. This is the one module that knows YAML: `load` puts the sources together,
+//! `check` says what can't be used, `keys` knows all keys by name.
 
-use std::{collections::BTreeSet, fmt, path::PathBuf};
+mod check;
+mod keys;
+mod load;
 
-use dynamo_ring::{Member, NodeId, PartitionCount, Ring};
+use std::{fmt, path::PathBuf};
+
 use serde::{Deserialize, Serialize};
-use serde_yaml::{Mapping, Value};
 
-/// Environment variables that begin with this are configuration.
-pub const ENV_PREFIX: &str = "DYNAMO_NODE__";
+pub use load::{ENV_PREFIX, Setting, load};
 
 /// All of it. See `docs/CONFIGURATION.md`, which is made from these comments' facts.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Default)]
-#[serde(deny_unknown_fields, default)]
+#[serde(deny_unknown_fields, default, expecting = "sections such as `cluster:` and `node:`")]
 pub struct Config {
     /// The cluster that the node belongs to.
     pub cluster: ClusterConfig,
@@ -39,7 +41,7 @@ pub struct Config {
 
 /// Same on all nodes of a cluster.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[serde(deny_unknown_fields, default, expecting = "a section of keys")]
 pub struct ClusterConfig {
     /// Nothing of another cluster is ever taken.
     pub name: String,
@@ -57,7 +59,7 @@ pub struct ClusterConfig {
 
 /// A member of the first ring.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "a member like {name: a, zone: z, address: \"a:8400\"}")]
 pub struct MemberConfig {
     /// Its stable name.
     pub name: String,
@@ -79,7 +81,7 @@ fn one() -> u32 {
 
 /// This node.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[serde(deny_unknown_fields, default, expecting = "a section of keys")]
 pub struct NodeConfig {
     /// Its name among the cluster's members.
     pub name: String,
@@ -123,7 +125,7 @@ pub enum DurabilityKind {
 
 /// The engine.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[serde(deny_unknown_fields, default, expecting = "a section of keys")]
 pub struct StorageConfig {
     /// Which engine.
     pub engine: EngineKind,
@@ -145,7 +147,7 @@ pub struct StorageConfig {
 
 /// What clients may ask for.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[serde(deny_unknown_fields, default, expecting = "a section of keys")]
 pub struct LimitsConfig {
     /// Bytes of a key.
     pub key_bytes: usize,
@@ -167,7 +169,7 @@ pub struct LimitsConfig {
 
 /// How long things may take, milliseconds.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[serde(deny_unknown_fields, default, expecting = "a section of keys")]
 pub struct TimeoutsConfig {
     /// A request, in all.
     pub request_ms: u64,
@@ -183,7 +185,7 @@ pub struct TimeoutsConfig {
 
 /// Membership and failure detection.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[serde(deny_unknown_fields, default, expecting = "a section of keys")]
 pub struct GossipConfig {
     /// Milliseconds between rounds.
     pub interval_ms: u64,
@@ -193,7 +195,7 @@ pub struct GossipConfig {
 
 /// Hinted handoff.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[serde(deny_unknown_fields, default, expecting = "a section of keys")]
 pub struct HandoffConfig {
     /// Bytes per second to one returning node.
     pub bytes_per_s: u64,
@@ -203,7 +205,7 @@ pub struct HandoffConfig {
 
 /// Logs.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[serde(deny_unknown_fields, default, expecting = "a section of keys")]
 pub struct LogConfig {
     /// How they look.
     pub format: LogFormat,
@@ -223,7 +225,7 @@ pub enum LogFormat {
 
 /// Threads.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Default)]
-#[serde(deny_unknown_fields, default)]
+#[serde(deny_unknown_fields, default, expecting = "a section of keys")]
 pub struct RuntimeConfig {
     /// Threads that serve requests; 0: as many as there are cores.
     pub threads: usize,
@@ -306,192 +308,36 @@ impl Default for LogConfig {
 
 /// A configuration that can't be used: what is wrong, where it came from, what to do. The node was not started.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ConfigError(Vec<String>);
+pub struct ConfigError {
+    /// One sentence each; at least one.
+    pub problems: Vec<String>,
+}
 
 impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "the configuration can't be used:")?;
-        self.0.iter().try_for_each(|problem| write!(f, "\n  - {problem}"))
+        self.problems.iter().try_for_each(|problem| write!(f, "\n  - {problem}"))
     }
 }
 
 impl std::error::Error for ConfigError {}
 
-fn problem(text: impl Into<String>) -> ConfigError {
-    ConfigError(vec![text.into()])
+impl From<String> for ConfigError {
+    fn from(problem: String) -> Self {
+        Self { problems: vec![problem] }
+    }
 }
 
-/// Reads the configuration from its sources. `file`: its name (for messages) and text; `env`: all variables; `sets`: the
-/// flags, each `section.key=value`.
-///
-/// # Errors
-/// All that is wrong with the first source that has something wrong; else all that [`Config::check`] finds.
-pub fn load(
-    file: Option<(&str, &str)>,
-    env: impl IntoIterator<Item = (String, String)>,
-    sets: &[String],
-) -> Result<Config, ConfigError> {
-    let mut merged = Value::Mapping(Mapping::new());
-    if let Some((name, text)) = file {
-        merged = parse_file(name, text)?;
-    }
-    let variables: BTreeSet<_> = env.into_iter().filter(|(name, _)| name.starts_with(ENV_PREFIX)).collect();
-    for (name, value) in variables {
-        let path: Vec<String> = name[ENV_PREFIX.len()..].split("__").map(str::to_lowercase).collect();
-        set(&mut merged, &path, &value, &format!("environment variable {name}"))?;
-    }
-    for flag in sets {
-        let Some((path, value)) = flag.split_once('=') else {
-            return Err(problem(format!("--set {flag}: expected section.key=value")));
-        };
-        let path: Vec<String> = path.split('.').map(str::to_owned).collect();
-        set(&mut merged, &path, value, &format!("--set {flag}"))?;
-    }
-    let config: Config = serde_yaml::from_value(merged).map_err(|error| problem(error.to_string()))?;
-    config.check()?;
-    Ok(config)
-}
-
-fn parse_file(name: &str, text: &str) -> Result<Value, ConfigError> {
-    // Read as a configuration first: that error names line and column of an unknown key or a wrong value.
-    let at_fault = |error: serde_yaml::Error| problem(format!("{name}: {error}"));
-    if text.trim().is_empty() {
-        return Ok(Value::Mapping(Mapping::new()));
-    }
-    let value: Value = serde_yaml::from_str(text).map_err(at_fault)?;
-    if value.is_null() {
-        return Ok(Value::Mapping(Mapping::new()));
-    }
-    serde_yaml::from_str::<Config>(text).map_err(at_fault)?;
-    Ok(value)
-}
-
-/// Sets one key, and reads the whole again, so that a wrong one is blamed on where it came from.
-fn set(merged: &mut Value, path: &[String], value: &str, source: &str) -> Result<(), ConfigError> {
-    let value: Value = serde_yaml::from_str(value).map_err(|error| problem(format!("{source}: {error}")))?;
-    let (last, sections) = path.split_last().expect("split gives at least one part");
-    let mut place = &mut *merged;
-    for section in sections {
-        let mapping = place.as_mapping_mut().ok_or_else(|| problem(format!("{source}: no such key")))?;
-        place = mapping.entry(section.as_str().into()).or_insert_with(|| Value::Mapping(Mapping::new()));
-    }
-    let mapping = place.as_mapping_mut().ok_or_else(|| problem(format!("{source}: no such key")))?;
-    mapping.insert(last.as_str().into(), value);
-    serde_yaml::from_value::<Config>(merged.clone()).map_err(|error| problem(format!("{source}: {error}")))?;
-    Ok(())
-}
+/// What is shown of a secret.
+const HIDDEN: &str = "(hidden)";
 
 impl Config {
-    /// All that is wrong with it.
-    ///
-    /// # Errors
-    /// One sentence for each problem.
-    pub fn check(&self) -> Result<(), ConfigError> {
-        let mut problems = Vec::new();
-        let mut demand = |holds: bool, text: String| {
-            if !holds {
-                problems.push(text);
-            }
-        };
-        let Self { cluster, node, limits, timeouts, .. } = self;
-        demand(
-            !cluster.name.is_empty() && cluster.name.len() <= 64 && cluster.name.is_ascii(),
-            "cluster.name: 1 to 64 ASCII characters".into(),
-        );
-        demand(!node.name.is_empty(), "node.name: say which of cluster.members this node is".into());
-        demand(
-            (16..=64 << 10).contains(&limits.key_bytes) && limits.key_bytes <= 32_000,
-            "limits.key_bytes: 16 to 32000".into(),
-        );
-        demand(limits.value_bytes <= 64 << 20, "limits.value_bytes: at most 67108864 (64 MiB)".into());
-        demand(
-            limits.message_bytes >= limits.value_bytes + (64 << 10),
-            "limits.message_bytes: at least 64 KiB more than limits.value_bytes".into(),
-        );
-        demand(
-            limits.siblings_max >= 1 && limits.batch_items >= 1 && limits.session_inflight >= 1 && limits.inflight >= 1,
-            "limits: siblings_max, batch_items, session_inflight and inflight are at least 1".into(),
-        );
-        demand(
-            timeouts.request_ms >= 10 && timeouts.replica_ms >= 1 && timeouts.connect_ms >= 1,
-            "timeouts: request_ms is at least 10, the others at least 1".into(),
-        );
-        demand(timeouts.replica_ms <= timeouts.request_ms, "timeouts.replica_ms: at most timeouts.request_ms".into());
-        demand(self.gossip.interval_ms >= 10, "gossip.interval_ms: at least 10".into());
-        demand(
-            self.handoff.bytes_per_s >= 1024 && self.handoff.window >= 1,
-            "handoff: bytes_per_s is at least 1024, window at least 1".into(),
-        );
-        demand(
-            self.storage.interval_ms >= 1 && self.storage.readers >= 1,
-            "storage: interval_ms and readers are at least 1".into(),
-        );
-        for (key, value) in [
-            ("client_listen", &node.client_listen),
-            ("peer_listen", &node.peer_listen),
-            ("http_listen", &node.http_listen),
-        ] {
-            demand(
-                value.parse::<std::net::SocketAddr>().is_ok(),
-                format!("node.{key}: {value:?} is no address like 127.0.0.1:7400"),
-            );
-        }
-        if !cluster.members.is_empty() && !node.name.is_empty() {
-            match self.me() {
-                None => demand(
-                    false,
-                    format!(
-                        "cluster.members: there is no member {:?} (node.name); members are {}",
-                        node.name,
-                        names(&cluster.members)
-                    ),
-                ),
-                Some(me) => demand(
-                    node.zone.is_empty() || node.zone == me.zone,
-                    format!(
-                        "node.zone is {:?}, and cluster.members puts {:?} in zone {:?}",
-                        node.zone, me.name, me.zone
-                    ),
-                ),
-            }
-        }
-        if let Err(error) = self.first_ring() {
-            problems.push(format!("cluster: {error}"))
-        }
-        if problems.is_empty() { Ok(()) } else { Err(ConfigError(problems)) }
-    }
-
-    /// The member that this node is.
-    pub fn me(&self) -> Option<&MemberConfig> {
-        self.cluster.members.iter().find(|member| member.name == self.node.name)
-    }
-
-    /// The ring at epoch 1: every node works out the same one.
-    ///
-    /// # Errors
-    /// Members, N or Q that make no ring.
-    pub fn first_ring(&self) -> Result<Ring, dynamo_ring::RingError> {
-        let ClusterConfig { name, members, replication, partitions, .. } = &self.cluster;
-        let partitions = PartitionCount::try_from(*partitions)?;
-        let members = members.iter().map(|member| Member {
-            id: NodeId::initial(name, &member.name),
-            name: member.name.clone(),
-            zone: member.zone.clone(),
-            weight: member.weight,
-        });
-        Ring::bootstrap(*replication, partitions, members.collect())
-    }
-
-    /// As YAML, the secret left out.
+    /// As YAML, the secret hidden.
     pub fn to_yaml(&self) -> String {
         let mut shown = self.clone();
-        shown.cluster.secret = shown.cluster.secret.map(|_| "(hidden)".into());
-        serde_yaml::to_string(&shown).unwrap_or_default()
+        shown.cluster.secret = shown.cluster.secret.map(|_| HIDDEN.into());
+        to_yaml(&shown)
     }
-}
-
-fn names(members: &[MemberConfig]) -> String {
-    members.iter().map(|member| member.name.as_str()).collect::<Vec<_>>().join(", ")
 }
 
 /// Reads a small YAML document of the node's own (its identity).

@@ -3,7 +3,8 @@
 //! A *pass* reads the target's hints in key order, page by page, and sends them within a window and a rate. A hint is
 //! dropped (compared and deleted) only after the target confirmed that very state durably. A pass goes on where it was
 //! when the target comes back. Whatever was stored, left behind or changed meanwhile makes another pass; when a pass
-//! leaves nothing, the machine is idle. A crash of this node costs nothing but the sends that were not confirmed.
+//! leaves nothing, the machine is idle. A crash of this node costs nothing but sends that were not confirmed: they are made
+//! again.
 //!
 //! Bounds: at most a page plus a window of hints are in memory. What is beyond stays on disk and is read later.
 
@@ -13,37 +14,41 @@ use bytes::Bytes;
 use dynamo_ring::NodeId;
 use smallvec::SmallVec;
 
-/// How fast hints are delivered.
+use crate::rate::Rate;
+
+/// How fast hints are delivered to one target.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct DeliverySettings {
-    /// Hints that may be sent and not yet dropped.
+    /// Hints that may be sent and not yet dropped, at least 1. Each event looks at all of them: hundreds, not thousands.
     pub window: usize,
-    /// Hints read at once.
+    /// Hints read at once, at least 1.
     pub page: usize,
-    /// Rate, of hints' sizes.
+    /// Rate of what is sent, bytes per second of hints' sizes ([`HintMeta::bytes`]).
     pub bytes_per_s: u64,
-    /// What may be sent at once after a rest. A single larger hint is sent all the same and paid off afterwards.
+    /// What may be sent at once after a rest, bytes. A single larger hint is sent all the same and paid off afterwards.
     pub burst_bytes: u64,
-    /// First pause after a failure; doubles with each one that follows.
+    /// First pause after a failure, microseconds; doubles with each one that follows without a success. A pause lasts half
+    /// of it at least, the rest is chance.
     pub backoff_min_us: u64,
-    /// Longest pause.
+    /// Longest pause, microseconds.
     pub backoff_max_us: u64,
-    /// Silence after which a sent hint counts as refused.
+    /// Silence, microseconds, after which a sent hint counts as refused.
     pub confirm_timeout_us: u64,
 }
 
 /// A hint as the store lists it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct HintMeta {
-    /// The record's key, as the hint store spells it.
+    /// The record's key, as the hint store spells it. Pages are sorted by it.
     pub key: Bytes,
-    /// Digest of the state to deliver.
+    /// Digest of the state to deliver, as far as the list knows it: handed back in [`Effect::Send`], never relied upon.
     pub digest: u64,
-    /// Size of the state.
+    /// What it weighs against the rate, bytes.
     pub bytes: u32,
 }
 
-/// Why a hint was not delivered.
+/// Why a hint was not delivered: for the first three no other would be, so that delivery pauses; for the others this one
+/// waits for the next pass.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Refusal {
     /// The target cannot be reached.
@@ -52,7 +57,7 @@ pub enum Refusal {
     DiskFull,
     /// The target has too much to do.
     Overloaded,
-    /// The target no longer owns the key.
+    /// The target is no longer a home of the key.
     Sealed,
     /// The hint's own record is damaged.
     Corrupt,
@@ -67,32 +72,33 @@ impl Refusal {
     }
 }
 
-/// What the driver has to do.
+/// What the driver has to do for a [`Delivery`].
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Effect {
-    /// Read the next hints for the target; answer with `on_page` or `on_page_failed`.
+    /// Read the next hints for the target, sorted by key; answer with [`Delivery::on_page`] or [`Delivery::on_page_failed`].
     ReadPage {
-        /// Only keys greater than this.
+        /// Only keys greater than this; None: from the first.
         after: Option<Bytes>,
-        /// At most so many.
+        /// At most so many hints.
         limit: usize,
     },
-    /// Send the hint as it is stored now; answer with `on_confirmed` and the digest of what was sent, `on_refused`, or
-    /// `on_dropped` when it is no longer there.
+    /// Send the hint as it is stored now, to be made durable there before it is confirmed; answer with
+    /// [`Delivery::on_confirmed`] and the digest of what was sent, with [`Delivery::on_refused`], or with
+    /// [`Delivery::on_dropped`] when it is no longer there.
     Send {
-        /// Which.
+        /// Of which record.
         key: Bytes,
         /// As it was listed.
         digest: u64,
     },
-    /// Delete the hint if it still has this digest; answer with `on_dropped`.
+    /// Delete the hint if it would still deliver a state of this digest; answer with [`Delivery::on_dropped`].
     Drop {
-        /// Which.
+        /// Of which record.
         key: Bytes,
-        /// What the target confirmed.
+        /// Of the state that the target confirmed.
         digest: u64,
     },
-    /// Nothing is left to deliver.
+    /// Nothing is left to deliver, as far as is known. Nothing is to be done.
     Idle,
 }
 
@@ -102,13 +108,13 @@ pub type Effects = SmallVec<[Effect; 4]>;
 /// What was done so far, for people and metrics.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Progress {
-    /// Hints that the target confirmed.
+    /// Hints that the target confirmed; one that changed meanwhile and was sent again counts again.
     pub delivered: u64,
-    /// Their size.
+    /// Their sizes together, bytes.
     pub delivered_bytes: u64,
     /// Refusals and silences.
     pub refused: u64,
-    /// Sent and not answered.
+    /// Hints sent and not answered.
     pub in_flight: usize,
 }
 
@@ -126,7 +132,42 @@ enum Listing {
     End,
 }
 
-/// Delivers the hints for one target.
+/// Delivers the hints for one target (§4.6).
+///
+/// Times are microseconds of the driver's monotonic clock. `random` is any number, a new one each time: it makes the pauses
+/// of nodes that fail together differ.
+///
+/// ```
+/// use bytes::Bytes;
+/// use dynamo_ring::NodeId;
+/// use dynamo_transfer::{Delivery, DeliverySettings, Effect, Effects, HintMeta};
+///
+/// let settings = DeliverySettings {
+///     window: 64,
+///     page: 128,
+///     bytes_per_s: 16 << 20,
+///     burst_bytes: 4 << 20,
+///     backoff_min_us: 100_000,
+///     backoff_max_us: 10_000_000,
+///     confirm_timeout_us: 5_000_000,
+/// };
+/// let mut delivery = Delivery::new(NodeId(3), settings, 0);
+/// let mut effects = Effects::new();
+/// let told = |effects: &mut Effects| effects.drain(..).collect::<Vec<_>>();
+///
+/// delivery.on_target_up(10, &mut effects);
+/// assert_eq!(told(&mut effects), [Effect::ReadPage { after: None, limit: 128 }]);
+/// let key = Bytes::from("cart/17");
+/// delivery.on_page(vec![HintMeta { key: key.clone(), digest: 5, bytes: 300 }], true, 20, &mut effects);
+/// assert_eq!(told(&mut effects), [Effect::Send { key: key.clone(), digest: 5 }]);
+///
+/// // A newer write of the record was kept meanwhile, and that was sent: state 6 may be dropped, and nothing else.
+/// delivery.on_confirmed(&key, 6, 30, &mut effects);
+/// assert_eq!(told(&mut effects), [Effect::Drop { key: key.clone(), digest: 6 }]);
+/// delivery.on_dropped(&key, true, 40, &mut effects);
+/// assert_eq!(told(&mut effects), [Effect::Idle]);
+/// assert_eq!(delivery.progress().delivered, 1);
+/// ```
 #[derive(Debug)]
 pub struct Delivery {
     target: NodeId,
@@ -148,14 +189,13 @@ pub struct Delivery {
     failures: u32,
     /// No sends and no new pass before.
     pause_until: u64,
-    /// Bytes that may be sent now, in millionths; negative after a hint larger than was left.
-    allowance: i128,
-    refilled_at: u64,
+    rate: Rate,
     progress: Progress,
 }
 
 impl Delivery {
-    /// A machine that begins as soon as the target is up. What hints there are it finds out itself.
+    /// A machine that begins as soon as the target is up ([`Delivery::on_target_up`]). What hints there are it finds out
+    /// itself.
     pub fn new(target: NodeId, settings: DeliverySettings, now: u64) -> Delivery {
         Delivery {
             target,
@@ -171,8 +211,7 @@ impl Delivery {
             left_behind: None,
             failures: 0,
             pause_until: 0,
-            allowance: i128::from(settings.burst_bytes) * 1_000_000,
-            refilled_at: now,
+            rate: Rate::new(settings.bytes_per_s, settings.burst_bytes, now),
             progress: Progress::default(),
         }
     }
@@ -192,10 +231,9 @@ impl Delivery {
         self.idle
     }
 
-    /// Changes the rate, for a controller that yields to foreground work (§6.5).
+    /// Changes the rate, bytes per second, for a controller that yields to foreground work (§6.5).
     pub fn set_rate(&mut self, bytes_per_s: u64, now: u64) {
-        self.refill(now);
-        self.settings.bytes_per_s = bytes_per_s;
+        self.rate.set(bytes_per_s, now);
     }
 
     /// The target can be reached. A pause after earlier failures ends.
@@ -223,7 +261,7 @@ impl Delivery {
         self.advance(now, effects);
     }
 
-    /// The answer to [`Effect::ReadPage`]; `end` when there are no more. Unasked for, it is ignored.
+    /// The answer to [`Effect::ReadPage`], sorted by key; `end` when there are no more. Unasked for, it is ignored.
     pub fn on_page(&mut self, page: Vec<HintMeta>, end: bool, now: u64, effects: &mut Effects) {
         if self.listing != Listing::Reading {
             return;
@@ -236,7 +274,7 @@ impl Delivery {
         self.advance(now, effects);
     }
 
-    /// The page could not be read; it is read again after a pause. `random` makes machines differ.
+    /// The page could not be read; it is read again after a pause.
     pub fn on_page_failed(&mut self, now: u64, random: u64, effects: &mut Effects) {
         if self.listing == Listing::Reading {
             self.listing = Listing::More;
@@ -245,7 +283,7 @@ impl Delivery {
         }
     }
 
-    /// The target holds this state of the key durably. Late ones count, duplicates do no harm.
+    /// The target holds the state of this digest as durably as it was asked to. Late ones count, duplicates do no harm.
     pub fn on_confirmed(&mut self, key: &[u8], digest: u64, now: u64, effects: &mut Effects) {
         let Some(hint) = self.take(key) else { return };
         self.failures = 0;
@@ -257,7 +295,7 @@ impl Delivery {
     }
 
     /// The target, or this node's own disk, refused. What concerns this hint alone leaves it for the next pass, so that
-    /// it does not hold up the others.
+    /// it does not hold up the others. Of a hint that is not under way it is ignored.
     pub fn on_refused(&mut self, key: &[u8], refusal: Refusal, now: u64, random: u64, effects: &mut Effects) {
         let Some(position) = self.in_flight.iter().position(|sent| sent.hint.key == key) else { return };
         let hint = self.in_flight.remove(position).hint;
@@ -287,22 +325,21 @@ impl Delivery {
         self.advance(now, effects);
     }
 
-    /// Time has passed; see [`Delivery::next_time`].
+    /// Time has passed; see [`Delivery::next_time`]. Too early a call does nothing. Hints that the target was silent about
+    /// for too long are sent again after a pause, in their order.
     pub fn on_time(&mut self, now: u64, random: u64, effects: &mut Effects) {
-        let mut silent = false;
-        while let Some(position) = self.in_flight.iter().position(|sent| sent.due <= now) {
-            let sent = self.in_flight.remove(position);
-            self.queue.push_front(sent.hint);
-            self.progress.refused += 1;
-            silent = true;
-        }
-        if silent {
+        let silent: Vec<InFlight> = self.in_flight.extract_if(.., |sent| sent.due <= now).collect();
+        if !silent.is_empty() {
+            self.progress.refused += silent.len() as u64;
+            for sent in silent.into_iter().rev() {
+                self.queue.push_front(sent.hint);
+            }
             self.back_off(now, random);
         }
         self.advance(now, effects);
     }
 
-    /// When [`Delivery::on_time`] has to be called next; None while only an event from outside can help.
+    /// When [`Delivery::on_time`] has to be called next, microseconds; None while only an event from outside can help.
     pub fn next_time(&self) -> Option<u64> {
         if !self.up {
             return None;
@@ -313,7 +350,7 @@ impl Delivery {
         let to_list = self.queue.is_empty() && self.listing == Listing::More;
         let to_begin = self.pass_done() && (self.again || self.left_behind.is_some() || !self.idle);
         let work = if to_send {
-            Some(self.pause_until.max(self.allowed_at()))
+            Some(self.pause_until.max(self.rate.allowed_at()))
         } else {
             (to_list || to_begin).then_some(self.pause_until)
         };
@@ -360,30 +397,13 @@ impl Delivery {
     }
 
     fn send(&mut self, now: u64, effects: &mut Effects) {
-        self.refill(now);
-        while self.in_flight.len() + self.dropping.len() < self.settings.window.max(1) && self.allowance > 0 {
+        self.rate.refill(now);
+        while self.in_flight.len() + self.dropping.len() < self.settings.window.max(1) && self.rate.allows() {
             let Some(hint) = self.queue.pop_front() else { break };
-            self.allowance -= i128::from(hint.bytes) * 1_000_000;
+            self.rate.spend(hint.bytes);
             effects.push(Effect::Send { key: hint.key.clone(), digest: hint.digest });
             self.in_flight.push(InFlight { hint, due: now.saturating_add(self.settings.confirm_timeout_us) });
         }
-    }
-
-    fn refill(&mut self, now: u64) {
-        let elapsed = now.saturating_sub(self.refilled_at);
-        self.refilled_at = self.refilled_at.max(now);
-        let earned = i128::from(elapsed) * i128::from(self.settings.bytes_per_s.max(1));
-        let most = i128::from(self.settings.burst_bytes.max(1)) * 1_000_000;
-        self.allowance = (self.allowance + earned).min(most);
-    }
-
-    fn allowed_at(&self) -> u64 {
-        if self.allowance > 0 {
-            return self.refilled_at;
-        }
-        let rate = i128::from(self.settings.bytes_per_s.max(1));
-        let wait = (1 - self.allowance + rate - 1) / rate;
-        self.refilled_at.saturating_add(u64::try_from(wait).unwrap_or(u64::MAX))
     }
 
     /// Exponential, and the upper half of it at random.

@@ -1,0 +1,14 @@
+//! The client against nodes that do as they are told: answer, refuse, keep silent, talk rubbish, die and come back.
+
+mod admin;
+mod endpoints;
+mod many;
+mod refusals;
+mod ring;
+mod routing;
+mod sessions;
+mod sizes;
+mod support;
+mod timeouts;
+mod updates;
+mod writes;

@@ -56,18 +56,15 @@ fn table(counts: &[usize], seeds: &[u64], apart: usize) -> Vec<u16> {
     order.sort_by_key(|colour| (std::cmp::Reverse(counts[*colour]), seeds[*colour]));
     let mut dealt = Vec::with_capacity(length);
     let narrow = (columns / COLUMNS).max(1);
+    let mut given = vec![0; counts.len()];
     for part in 0..narrow {
         let edge = |part: usize| part * columns / narrow;
         let (from, to) = (edge(part), edge(part + 1));
-        // All before a colour, as far as a column: what rounding takes from one colour goes to the next.
-        let upto = |sum: usize, column: usize| (2 * sum * column + columns) / (2 * columns);
-        let mut sum = 0;
+        let here = in_part(&order, &counts, &given, (to, columns), (to - from) * rows);
         let mut filling = Vec::with_capacity((to - from) * rows);
         for colour in &order {
-            let next = sum + counts[*colour];
-            let here = (upto(next, to) - upto(next, from)).saturating_sub(upto(sum, to) - upto(sum, from));
-            filling.extend(std::iter::repeat_n(*colour as u16, here));
-            sum = next;
+            given[*colour] += here[*colour];
+            filling.extend(std::iter::repeat_n(*colour as u16, here[*colour]));
         }
         for column in 0..to - from {
             dealt.extend(filling.iter().skip(column).step_by(to - from));
@@ -77,6 +74,31 @@ fn table(counts: &[usize], seeds: &[u64], apart: usize) -> Vec<u16> {
         insert(&mut dealt, colour, apart);
     }
     dealt
+}
+
+/// Tokens of each colour in a part of the table that has `room` for so many: what brings all its parts up to this one, in
+/// which `given` are already, to the colour's share of `to` columns.
+fn in_part(
+    order: &[usize],
+    counts: &[usize],
+    given: &[usize],
+    (to, columns): (usize, usize),
+    room: usize,
+) -> Vec<usize> {
+    // All before a colour, as far as a column: what rounding takes from one colour goes to the next.
+    let upto = |sum: usize| (2 * sum * to + columns) / (2 * columns);
+    let (mut sum, mut here) = (0, vec![0; counts.len()]);
+    for colour in order {
+        let next = sum + counts[*colour];
+        here[*colour] = (upto(next) - upto(sum)).saturating_sub(given[*colour]);
+        sum = next;
+    }
+    // Rounding may have given a colour one too early: others have one less here, and get it in the next part.
+    for _ in room..here.iter().sum() {
+        let most = order.iter().max_by_key(|colour| here[**colour]).expect("somebody has tokens");
+        here[*most] -= 1;
+    }
+    here
 }
 
 /// Takes out the tokens that the table has no room for: of colours with more than one in each column, then of the rarest.

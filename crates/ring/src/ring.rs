@@ -217,7 +217,7 @@ impl std::fmt::Debug for Ring {
     }
 }
 
-fn check_members(n: u8, partitions: PartitionCount, members: &[Member]) -> Result<(), RingError> {
+pub(crate) fn check_members(n: u8, partitions: PartitionCount, members: &[Member]) -> Result<(), RingError> {
     if !(1..=REPLICAS_MAX).contains(&n) {
         return Err(RingError::Replicas(n));
     }

@@ -140,6 +140,7 @@ pub struct Keeper {
     pub(crate) made: bool,
     next_admit: u64,
     pub(crate) next_look: u64,
+    pub(crate) watched_until: u64,
     allowance: u64,
     allowance_at: u64,
     tickets: BTreeMap<u64, Ticket>,
@@ -189,6 +190,7 @@ impl Keeper {
             made: false,
             next_admit: 0,
             next_look: 0,
+            watched_until: 0,
             allowance: 0,
             allowance_at: 0,
             tickets: BTreeMap::new(),
@@ -240,6 +242,33 @@ impl Keeper {
     pub fn progress(&self, name: impl Fn(NodeId) -> String) -> Option<StepProgress> {
         let step = self.step.as_ref()?;
         Some(self.steward.progress(step, self.needed, &self.alive(), name))
+    }
+
+    /// Whether there is something to do: it is to be told the time more often then.
+    pub fn is_busy(&self) -> bool {
+        let filling = self.step.is_some() || !self.refills.is_empty() || !self.leftovers.is_empty();
+        filling || !self.jobs.is_empty() || self.registry.is_changing() || self.learning.is_some()
+    }
+
+    /// Somebody looks at the step: those who take part are asked until then, also if another node drives it.
+    pub fn watch(&mut self, until: u64) {
+        self.watched_until = self.watched_until.max(until);
+    }
+
+    /// This node goes by an older ring than another.
+    pub fn pull_from(&mut self, from: NodeId, effects: &mut Effects) {
+        let version = self.version();
+        if !self.is_asked(from, Asked::Newer) {
+            self.ask(from, Asked::Newer, Question::Pull { version }, effects);
+        }
+    }
+
+    /// Another node goes by an older ring than this one.
+    pub fn tell_to(&mut self, to: NodeId, effects: &mut Effects) {
+        let value = self.known().clone();
+        if !self.is_asked(to, Asked::Newer) {
+            self.ask(to, Asked::Newer, Question::Tell(value), effects);
+        }
     }
 
     /// Asks for a change: `charter` is to be the register's value after version `expected`. [`Effect::Done`] tells what came

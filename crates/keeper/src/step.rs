@@ -74,3 +74,13 @@ impl Affected {
         needed.min(self.old.len()).min(self.sources.len())
     }
 }
+
+/// Copies of partitions that all steps of a charter's change make that are still to be taken.
+pub fn copies(charter: &Charter) -> usize {
+    let (mut charter, mut copies) = (charter.clone(), 0);
+    while let (Some(step), Some(next)) = (Step::of(0, &charter), charter.turn()) {
+        copies += step.copies();
+        charter = next;
+    }
+    copies
+}

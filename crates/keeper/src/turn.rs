@@ -34,7 +34,8 @@ impl Keeper {
 
     /// Asks those who take part, and does what their reports allow.
     pub(crate) fn drive_step(&mut self, at: &Situation<'_>, effects: &mut Effects) {
-        if !self.is_steward() || self.learning.is_some() {
+        let steward = self.is_steward();
+        if !(steward || at.now < self.watched_until) || self.learning.is_some() {
             return;
         }
         let Some(step) = self.step.take() else { return };
@@ -45,6 +46,7 @@ impl Keeper {
         let version = step.version;
         let involved = step.involved();
         self.step = Some(step);
+        let decision = if steward { decision } else { Decision::Wait };
         let next = match decision {
             Decision::Turn => self.charter().turn(),
             Decision::Unseal => self.charter().unseal(),
@@ -128,10 +130,7 @@ impl Keeper {
         if let Ended::Refused { epoch, .. } = outcome.ended
             && epoch > self.charter().ring().epoch()
         {
-            let version = self.version();
-            if !self.is_asked(job.peer, Asked::Newer) {
-                self.ask(job.peer, Asked::Newer, Question::Pull { version }, effects);
-            }
+            self.pull_from(job.peer, effects);
         }
         match job.why {
             Why::Fill => {

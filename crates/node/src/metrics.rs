@@ -33,6 +33,12 @@ pub struct NodeMetrics {
     pub forwarded: Counter,
     /// Engine operations that failed.
     pub engine_errors: Counter,
+    /// Requests begun again because the ring turned under them.
+    pub tried_again: Counter,
+    ring_epoch: Gauge,
+    ring_changing: Gauge,
+    leftovers: Gauge,
+    refilling: Gauge,
     inflight: Gauge,
     keys: Gauge,
     tombstones: Gauge,
@@ -63,6 +69,20 @@ impl NodeMetrics {
         describe_counter!("dynamo_hints_delivered_total", "Hints that reached their home");
         describe_counter!("dynamo_writes_forwarded_total", "Writes sent on to a home replica");
         describe_counter!("dynamo_engine_errors_total", "Engine operations that failed");
+        describe_counter!(
+            "dynamo_requests_tried_again_total",
+            "Requests begun again because the ring turned under them"
+        );
+        describe_gauge!("dynamo_ring_epoch", "Epoch of the ring that this node goes by");
+        describe_gauge!("dynamo_ring_changing", "1 while a change of the ring is under way");
+        describe_gauge!(
+            "dynamo_leftover_partitions",
+            "Partitions of which this node has records and is no home any more: they are handed over"
+        );
+        describe_gauge!(
+            "dynamo_refilling_partitions",
+            "Partitions that are being filled from the other replicas after this node's disk was emptied"
+        );
         describe_gauge!("dynamo_requests_in_flight", "Requests not finished yet, read repair and hints included");
         let codes = (1..=11).filter_map(|code| ErrorCode::try_from(code).ok());
         Self {
@@ -80,6 +100,11 @@ impl NodeMetrics {
             hints_delivered: counter!("dynamo_hints_delivered_total"),
             forwarded: counter!("dynamo_writes_forwarded_total"),
             engine_errors: counter!("dynamo_engine_errors_total"),
+            tried_again: counter!("dynamo_requests_tried_again_total"),
+            ring_epoch: gauge!("dynamo_ring_epoch"),
+            ring_changing: gauge!("dynamo_ring_changing"),
+            leftovers: gauge!("dynamo_leftover_partitions"),
+            refilling: gauge!("dynamo_refilling_partitions"),
             inflight: gauge!("dynamo_requests_in_flight"),
             keys: gauge!("dynamo_keys"),
             tombstones: gauge!("dynamo_tombstones"),
@@ -98,6 +123,14 @@ impl NodeMetrics {
         self.hints.set(counters.hints() as f64);
         self.disk_free.set(counters.disk_free() as f64);
         self.corrupt.set(counters.corrupt() as f64);
+    }
+
+    /// Where the ring stands.
+    pub fn keeping(&self, status: &crate::keeping::KeeperStatus) {
+        self.ring_epoch.set(status.charter.ring().epoch() as f64);
+        self.ring_changing.set(if status.charter.change().is_some() { 1.0 } else { 0.0 });
+        self.leftovers.set(status.leftovers as f64);
+        self.refilling.set(status.refilling as f64);
     }
 
     /// A get was answered.

@@ -15,6 +15,7 @@ use std::sync::atomic::Ordering;
 
 use super::{
     Coordinator, Entry, RequestId,
+    again::{Once, is_turning},
     answers::{not_enough, refusal_of_store},
     quorum,
     table::Ended,
@@ -34,16 +35,24 @@ pub(super) struct GetEntry {
     machine: Get,
     epoch: u64,
     began_us: u64,
+    /// R, as it was asked for.
+    r: u32,
+    /// The client's patience.
+    until_us: u64,
     reply: Option<ReplyTo>,
 }
 
 impl Coordinator {
     pub(super) fn begin_get(self: &Arc<Self>, get: GetRequest, reply: ReplyTo) {
+        self.get_until(get, reply, self.clock.now_us() + self.times.deadline_us);
+    }
+
+    pub(super) fn get_until(self: &Arc<Self>, get: GetRequest, reply: ReplyTo, until_us: u64) {
         let view = self.cluster.view();
         match self.check_get(&view, get) {
             Err(refused) => self.refuse(refused, reply),
             Ok(mut entry) => {
-                entry.reply = Some(reply);
+                (entry.reply, entry.until_us) = (Some(reply), until_us);
                 let id = self.insert(Entry::Get(entry));
                 self.with_get(id, |entry, effects, now| entry.machine.start(now, effects));
             }
@@ -65,7 +74,8 @@ impl Coordinator {
         let candidates = view.candidates(partition, bucket.strict);
         let machine = Get::new(self.cluster.me, &candidates, settings, now).map_err(|error| not_enough(&error))?;
         let epoch = view.ring.epoch();
-        Ok(GetEntry { record, bucket, key: get.key, machine, epoch, began_us: now, reply: None })
+        let (r, until_us) = (get.r, now);
+        Ok(GetEntry { record, bucket, key: get.key, machine, epoch, began_us: now, r, until_us, reply: None })
     }
 
     /// This node's own answer.
@@ -146,7 +156,11 @@ impl Coordinator {
                 }
                 GetEffect::Answer(answer) => self.answer(entry, answer),
                 GetEffect::Fail(error) => {
-                    if let Some(reply) = entry.reply.take() {
+                    let Some(reply) = entry.reply.take() else { continue };
+                    if is_turning(&error) && self.may_try_again(entry.until_us) {
+                        let (bucket, key, r) = (entry.bucket.name.to_string(), entry.key.clone(), entry.r);
+                        self.try_again(Once::Get(GetRequest { bucket, key, r }), reply, entry.until_us);
+                    } else {
                         self.refuse(not_enough(&error), reply);
                     }
                 }
@@ -159,8 +173,12 @@ impl Coordinator {
 
     fn ask(self: &Arc<Self>, id: RequestId, entry: &GetEntry, to: NodeId, digest: bool) -> Result<(), Refusal> {
         if to == self.cluster.me {
-            let (key, mode) = (entry.record.clone(), entry.bucket.mode);
-            let (hints, epoch) = (self.hints_to_read(&key), self.epoch_here(&key, entry.epoch));
+            let (key, mode, strict) = (entry.record.clone(), entry.bucket.mode, entry.bucket.strict);
+            if strict && !self.cluster.is_whole(key.partition()) {
+                return Err(Refusal::Sealed);
+            }
+            // A sloppy read takes what there is, wherever the partition is going.
+            let (hints, epoch) = (self.hints_to_read(&key), if strict { entry.epoch } else { u64::MAX });
             let read = Read::State { key, hints, mode, epoch, digest_only: digest };
             self.read(read, Done::read(self, id));
             return Ok(());
@@ -182,12 +200,6 @@ impl Coordinator {
             return SmallVec::new();
         }
         view.ring.preference_list(record.partition()).iter().copied().collect()
-    }
-
-    /// The epoch under which this node is asked: the request's where it is a home; a fallback's copy is not fenced.
-    fn epoch_here(&self, record: &RecordKey, epoch: u64) -> u64 {
-        let home = self.cluster.view().ring.is_home(record.partition(), self.cluster.me);
-        if home { epoch } else { u64::MAX }
     }
 
     fn answer(&self, entry: &mut GetEntry, answer: Answer) {

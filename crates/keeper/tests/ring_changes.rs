@@ -113,11 +113,16 @@ fn two_administrators_cannot_fork_the_ring() {
     }
 }
 
+/// A number from the environment, for longer runs.
+#[expect(clippy::disallowed_methods, reason = "a test's setting, not the machine's")]
+fn setting(name: &str, default: u64) -> u64 {
+    std::env::var(name).ok().and_then(|value| value.parse().ok()).unwrap_or(default)
+}
+
 /// Joins, leaves, removals, cancellations, crashes, wiped disks, cuts, at random moments.
 #[test]
 fn whatever_happens_no_acknowledged_write_is_lost_and_strict_reads_see_them() {
-    let seeds = std::env::var("KEEPER_SEEDS").ok().and_then(|seeds| seeds.parse().ok()).unwrap_or(25);
-    let from = std::env::var("KEEPER_FROM").ok().and_then(|seed| seed.parse().ok()).unwrap_or(0);
+    let (seeds, from) = (setting("KEEPER_SEEDS", 25), setting("KEEPER_FROM", 0));
     for seed in from..from + seeds {
         println!("seed {seed}");
         let mut world = World::new(1000 + seed, 4);

@@ -323,7 +323,7 @@ impl Keeping {
         let request = ReplicaRequest { id: call | MARK, epoch: view.ring.epoch(), request };
         let links = view.peer(to).and_then(|peer| peer.links.as_ref());
         self.asked.insert(call, (to, self.coordinator.clock.now_us()));
-        if !links.is_some_and(|links| links.of(Class::Background).send(request).is_ok()) {
+        if links.is_none_or(|links| links.of(Class::Background).send(request).is_err()) {
             self.unsent.push(call);
         }
     }

@@ -151,6 +151,7 @@ impl Pending {
     }
 }
 
+#[expect(clippy::large_enum_variant, reason = "made and taken apart in one step")]
 enum Asked {
     Op(Op),
     Read(Read),

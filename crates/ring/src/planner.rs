@@ -9,13 +9,19 @@
 //!    each token. Arithmetic may forbid it: with three zones and N = 3 zones have to follow each other in turn, and 256
 //!    tokens leave a seam.
 //! 3. Every node holds its fair share of replicas, give or take N. What is fair: see [`fair_shares`].
-//! 4. A change moves no more replicas than that takes, but for a tenth: see [`Plan::replicas_least`].
+//! 4. A change moves no more replicas than that takes, but for a tenth and two tokens: see [`Plan::replicas_least`].
 //!
-//! Where these are at odds, the earlier goes first, with one exception: a ring that would have to be laid out anew to have
-//! no walk skip is left as it is. That happens when zones come or go such that there are N of them, and where a zone (with one
-//! zone only: a node) has nearly all of the places that it can have, every N-th token, so that the little that may move finds
-//! no token to move to. Then a token may have to make way for another, at twice the cost, or a walk skips one. Later changes
-//! mend such walks within what they may move.
+//! How far these go together depends on the part of its possible places (every N-th token; with fewer zones than N, those of
+//! its nodes) that the largest zone has.
+//! - With as many zones as N, and where that part is below a third, all hold; a change may leave a few walks more that skip
+//!   (4·N at most have been seen), rather than move more.
+//! - Above, vacant tokens lie where they do not fit, and either others make way, at twice the cost, or walks skip. A plan
+//!   takes the way that keeps nodes fair, then the one nearest to the tenth, then the one with fewer skips. One change in
+//!   ten or so of such rings moves more than the tenth; most of these less than half more.
+//! - A zone that has all the places that it can have is at its brim: no list lacks it, and what it gains or loses shifts
+//!   everybody. There nodes may be up to 4·N off until later changes mend it. A first ring never is, with four tokens a node.
+//! - Where zones come or go such that there are N of them, all walks would have to be laid out anew. They are not: they skip,
+//!   and later changes mend them within what they may move.
 //!
 //! # How
 //! Fair shares give each node a number of tokens to gain or lose; who is within a token of its share stays as it is.
@@ -27,12 +33,14 @@ mod change;
 mod deal;
 mod fair;
 mod first;
+mod forced;
 mod gifts;
 mod homes;
 mod least;
 mod lists;
 mod plan;
 mod polish;
+mod report;
 mod shape;
 mod steps;
 mod targets;
@@ -40,12 +48,13 @@ mod transfer;
 mod walker;
 
 pub use plan::{Load, Moved, NodeChange, Plan, ZoneChange};
+pub use report::{ReplicaMoved, Report};
 pub use steps::{Step, steps};
 
 use crate::{
     error::RingError,
     position::PartitionCount,
-    ring::{Member, Ring, check_members},
+    ring::{Member, Ring, check_members, check_names},
     walk,
 };
 use board::Board;
@@ -84,13 +93,16 @@ pub fn assign(members: &[Member], partitions: PartitionCount, n: u8) -> Vec<u16>
 
 /// Plans the way from a ring to `wanted` members, in any order: some may join, leave, weigh more or less or stand in another
 /// zone, all at once. N and Q stay. A node that is to stand in another zone is planned like one that leaves and one that
-/// joins; a zone that is only called differently stays where it is.
+/// joins; a zone that is only called differently stays where it is. One with weight 0 is to hold nothing: it leaves the
+/// ring, or does not come on it.
 ///
 /// # Errors
-/// Members that make no ring; or one that joins under the name of one that leaves, for while the ring changes it has both.
+/// Members that make no ring ([`RingError::NoMembers`] too if all weigh 0); or one that joins under the name of one that leaves, for while the ring changes it has both.
 pub fn plan(current: &Ring, wanted: &[Member]) -> Result<Plan, RingError> {
     let mut members = wanted.to_vec();
     members.sort_by_key(|member| member.id);
+    check_names(&members)?;
+    members.retain(|member| member.weight > 0);
     check_members(current.n(), current.partitions(), &members)?;
     let change = Change::new(current, &members);
     let leaving = current.members().iter().zip(&change.same).filter(|(_, same)| **same == VACANT);
@@ -122,23 +134,39 @@ fn moved(current: &Ring, members: &[Member], change: &Change) -> (Vec<u16>, usiz
     let least = least::least(&shape, &fair, &held, as_before);
     let budget = least * BUDGET_TENTHS / 10;
 
-    let mut board = board(current, members, change, &shape, &fair, &kept);
-    transfer::transfer(&mut board);
     let before = change.homes(current);
     let measure = Measure { before: &before, fair: &fair.nodes, tolerance: f64::from(current.n()) };
-    let mut homes = Homes::new(&shape, board.owners, measure);
-    polish::balance(&mut homes);
-    polish::mend(&mut homes, budget);
-    if homes.cost.skips > 0 || !homes.cost.fair() {
-        // With few nodes, each of which holds nearly everything, a ring dealt anew may move hardly more.
-        let anew = Homes::new(&shape, assign(members, current.partitions(), current.n()), measure);
-        let may = anew.cost.gained <= budget.max(homes.cost.gained);
-        let rank = |homes: &Homes| (!homes.cost.fair(), homes.cost.skips, homes.cost.gained);
-        if may && rank(&anew) < rank(&homes) {
-            homes = anew;
+    let board = board(current, members, change, &shape, &fair, &kept);
+    let most = budget + usize::from(current.n());
+    let rank = |homes: &Homes| (!homes.cost.fair(), homes.cost.gained.max(most), homes.cost.skips);
+    let mut best = transferred(&shape, board.clone(), measure, budget);
+    // Where tokens find no place unless others make way, the tenth has to do for those, or for none: walks skip the rest.
+    for spare in [(budget - least) / shape.homes, 0] {
+        if best.cost.gained <= most {
+            break;
+        }
+        let other = transferred(&shape, Board { spare, ..board.clone() }, measure, budget);
+        if rank(&other) < rank(&best) {
+            best = other;
         }
     }
-    (homes.owners().to_vec(), least)
+    if best.cost.skips > 0 || !best.cost.fair() {
+        // With few nodes, each of which holds nearly everything, a ring dealt anew may move hardly more.
+        let anew = Homes::new(&shape, assign(members, current.partitions(), current.n()), measure);
+        if anew.cost.gained <= budget.max(best.cost.gained) && rank(&anew) < rank(&best) {
+            best = anew;
+        }
+    }
+    (best.owners().to_vec(), least)
+}
+
+/// The ring once everybody has what it is due.
+fn transferred<'a>(shape: &'a Shape, mut board: Board<'a>, measure: Measure<'a>, budget: usize) -> Homes<'a> {
+    transfer::transfer(&mut board);
+    let mut homes = Homes::new(shape, board.owners, measure);
+    polish::balance(&mut homes);
+    polish::mend(&mut homes, budget);
+    homes
 }
 
 /// The tokens as those who stay have them, and what each is due.
@@ -156,7 +184,7 @@ fn board<'a>(
     let vacant = owners.iter().filter(|owner| **owner == VACANT).count();
     let left = change.left(current, members, shape);
     let need = targets::targets(shape, fair, &Before { held, owned: &owned, left: &left, vacant });
-    Board::new(shape, owners, need)
+    Board::new(shape, owners, need, usize::MAX)
 }
 
 /// By member: the fair share of a ring's replicas.

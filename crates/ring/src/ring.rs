@@ -227,15 +227,20 @@ pub(crate) fn check_members(n: u8, partitions: PartitionCount, members: &[Member
     if members.len() > partitions.get() as usize || members.len() > usize::from(u16::MAX) {
         return Err(RingError::TooManyMembers { members: members.len(), partitions: partitions.get() });
     }
+    if let Some(member) = members.iter().find(|member| !(1..=WEIGHT_MAX).contains(&member.weight)) {
+        return Err(RingError::BadWeight { name: member.name.clone(), weight: member.weight });
+    }
+    check_names(members)
+}
+
+/// Names and zones within bounds; no name and no id twice; sorted by id.
+pub(crate) fn check_names(members: &[Member]) -> Result<(), RingError> {
     let mut names = BTreeSet::new();
     for member in members {
         for name in [&member.name, &member.zone] {
             if name.is_empty() || name.len() > NAME_BYTES_MAX {
                 return Err(RingError::BadName(name.clone()));
             }
-        }
-        if !(1..=WEIGHT_MAX).contains(&member.weight) {
-            return Err(RingError::BadWeight { name: member.name.clone(), weight: member.weight });
         }
         if !names.insert(&member.name) {
             return Err(RingError::DuplicateName(member.name.clone()));

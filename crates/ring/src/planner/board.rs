@@ -7,6 +7,7 @@ use crate::ring::REPLICAS_MAX;
 const AROUND: usize = 2 * REPLICAS_MAX as usize;
 
 /// Who owns what, and who is still due how much.
+#[derive(Clone)]
 pub struct Board<'a> {
     /// Nodes and zones.
     pub shape: &'a Shape,
@@ -16,13 +17,15 @@ pub struct Board<'a> {
     pub need: Vec<i64>,
     /// By zone: the same of its nodes in all.
     pub net: Vec<i64>,
+    /// How many more tokens may be given away that their owners have to get back from others.
+    pub spare: usize,
 }
 
 impl<'a> Board<'a> {
     /// Of owners, and the tokens that each is to gain: in all as many as are vacant.
-    pub fn new(shape: &'a Shape, owners: Vec<u16>, need: Vec<i64>) -> Self {
+    pub fn new(shape: &'a Shape, owners: Vec<u16>, need: Vec<i64>, spare: usize) -> Self {
         let net = shape.zones.iter().map(|nodes| nodes.iter().map(|node| need[usize::from(*node)]).sum()).collect();
-        Self { shape, owners, need, net }
+        Self { shape, owners, need, net, spare }
     }
 
     /// The zone of a token's owner.

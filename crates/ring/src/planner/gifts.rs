@@ -141,13 +141,14 @@ impl Receiver {
         })
     }
 
-    /// Gives it tokens, the best first, each of which makes at most `skips` walks skip. How many.
+    /// Gives it tokens, the best first, each of which makes at most `skips` walks skip, and costs no other than the board
+    /// has to spare. How many.
     pub fn gain(self, board: &mut Board, skips: usize) -> usize {
         let row = self.row(board);
         let tokens = 0..board.owners.len();
         let mut ranked: Vec<(Rank, usize)> = tokens
             .filter_map(|token| Some((self.rank(board, token, row)?, token)))
-            .filter(|(rank, _)| rank.skips <= skips)
+            .filter(|(rank, _)| rank.skips <= skips && (board.spare > 0 || !rank.costs_another))
             .collect();
         ranked.sort_unstable();
         let Some((best, _)) = ranked.first().copied() else { return 0 };
@@ -160,7 +161,9 @@ impl Receiver {
                 break;
             }
             let now = self.rank(board, token, None);
-            if now.is_some_and(|now| (now.skips, now.costs_another) <= (rank.skips, rank.costs_another)) {
+            let as_good = now.is_some_and(|now| (now.skips, now.costs_another) <= (rank.skips, rank.costs_another));
+            if as_good && (board.spare > 0 || !rank.costs_another) {
+                board.spare -= usize::from(rank.costs_another);
                 board.give(token, self.node(board, token));
                 gained += 1;
             }
@@ -170,6 +173,9 @@ impl Receiver {
 
     /// Where nothing it could be given fits: a third node takes that, and gives it one of its own that does. How many.
     pub fn gain_by_way(self, board: &mut Board) -> usize {
+        if board.spare == 0 {
+            return 0;
+        }
         let tokens = board.owners.len();
         let third = |token: &usize| {
             let owner = board.owners[*token];
@@ -195,6 +201,7 @@ impl Receiver {
         let (to, owner) = (self.some_node(board, way), board.owners[way]);
         board.give(way, if board.shape.apart(board.shape.zone_of(to)) > 1 { to } else { self.node(board, way) });
         board.give(from, owner);
+        board.spare -= 1;
         1
     }
 }

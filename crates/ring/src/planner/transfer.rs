@@ -17,17 +17,20 @@ enum Way {
     Clean,
     ByThird,
     Skipping,
+    Anyhow,
 }
+
+const WAYS: [Way; 4] = [Way::Clean, Way::ByThird, Way::Skipping, Way::Anyhow];
 
 /// Moves tokens until every node has those it is due.
 pub fn transfer(board: &mut Board) {
     if board.shape.zones.len() <= ZONES_COMPARED {
         fill_vacant(board);
     }
-    for way in [Way::Clean, Way::ByThird, Way::Skipping] {
+    for way in WAYS {
         between_zones(board, way);
     }
-    for way in [Way::Clean, Way::ByThird, Way::Skipping] {
+    for way in WAYS {
         inside_zones(board, way);
     }
 }
@@ -37,6 +40,12 @@ fn gain(board: &mut Board, receiver: Receiver, way: Way) -> usize {
         Way::Clean => receiver.gain(board, 0),
         Way::ByThird => receiver.gain_by_way(board),
         Way::Skipping => receiver.gain(board, usize::MAX),
+        Way::Anyhow => {
+            let spare = std::mem::replace(&mut board.spare, usize::MAX);
+            let gained = receiver.gain(board, usize::MAX);
+            board.spare = spare;
+            gained
+        }
     }
 }
 

@@ -348,9 +348,6 @@ impl Schedule {
 
     fn differs(&mut self, peer: NodeId, partition: u16) {
         let first = self.node < peer;
-        if self.running.contains(&(peer, partition)) {
-            return;
-        }
         if let Some(pair) = self.pairs.get_mut(&(peer, partition)) {
             pair.due |= first || pair.seen;
             pair.seen = true;

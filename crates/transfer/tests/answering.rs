@@ -215,6 +215,21 @@ fn no_answer_is_larger_than_was_asked_for_or_than_this_node_allows() {
 }
 
 #[test]
+fn an_answer_has_at_least_one_state_and_none_begins_at_its_bound() {
+    let store = store();
+    let fetched = |bytes_max: u32| {
+        let (mut answering, mut effects) = (Answering::new(SETTINGS), AnsweringEffects::new());
+        ask(&mut answering, 1, question(Ask::Fetch { keys: vec![key(1), key(2)], bytes_max }), view(&store.tree));
+        let state = Stored::State { set: Bytes::from(vec![7; 11]), digest: 1 };
+        answering.on_records(1, Ok(vec![state.clone(), state]), &mut effects);
+        let Reply::Fetched(states) = &reply(&effects).reply else { panic!("{effects:?}") };
+        states.len()
+    };
+    // 9 bytes of key, 11 of state.
+    assert_eq!((fetched(0), fetched(1), fetched(20), fetched(21)), (1, 1, 1, 2));
+}
+
+#[test]
 fn a_step_over_a_tree_of_another_shape_is_refused() {
     let tree = Tree::new(Shape::new(2).expect("a depth in range"));
     for question in [nodes(), pages()] {

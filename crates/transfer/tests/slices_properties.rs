@@ -178,6 +178,62 @@ fn a_class_that_is_told_when_it_may_may_then() {
     assert!(slices.take(Class::Scrub, 1, at));
 }
 
+/// Takes all reserves, one class after the other.
+fn drained(now: u64) -> Slices {
+    let mut slices = Slices::new(SETTINGS, now);
+    for (class, reserve) in Class::ALL.into_iter().zip([10_000, 5_000, 2_500, 2_500]) {
+        assert!(slices.take(class, reserve, now) && !slices.take(class, 1, now));
+        // Asked for, and then not wanted any more: what is given back stops the waiting.
+        slices.give_back(class, 1);
+        assert!(slices.take(class, 1, now));
+    }
+    slices
+}
+
+#[test]
+fn a_class_that_was_refused_and_asks_rarely_is_not_forgotten() {
+    let mut slices = drained(0);
+    assert!(!slices.take(Class::Scrub, 1, 0));
+    for now in (1_000..10_000_000).step_by(1_000) {
+        slices.take(Class::Hints, 1, now);
+    }
+    // A fifth of 1,000 a second for ten seconds.
+    assert!(slices.take(Class::Scrub, 1_900, 10_000_000) && slices.take(Class::Scrub, 1, 10_000_000));
+}
+
+#[test]
+fn who_wants_something_goes_before_those_that_rest() {
+    let mut slices = drained(0);
+    assert!(slices.take(Class::Hints, 999, 1_000_000) && slices.take(Class::Hints, 1, 1_000_000));
+    assert!(!slices.take(Class::Hints, 1, 1_000_000));
+}
+
+#[test]
+fn what_one_has_no_room_for_is_for_the_others() {
+    let mut slices = drained(0);
+    // Hints and the others together have room for 20,000, hints for half of it.
+    assert!(slices.take(Class::Hints, 10_000, 100_000_000) && !slices.take(Class::Hints, 1, 100_000_000));
+    assert!(slices.take(Class::Scrub, 2_500, 100_000_000) && !slices.take(Class::Scrub, 1, 100_000_000));
+}
+
+#[test]
+fn with_others_waiting_it_takes_longer_and_is_told_so() {
+    let mut slices = drained(0);
+    slices.give_back(Class::Scrub, 1);
+    assert!(slices.take(Class::Scrub, 1_001, 0) && !slices.take(Class::Hints, 1, 0));
+    let at = slices.allowed_at(Class::Scrub, SETTINGS.window_us);
+    // 1,000 bytes too many, of which a fifth of 1,000 a second are paid off.
+    assert_eq!(at / 100_000, 50);
+    assert!(!slices.take(Class::Scrub, 1, at - 10) && slices.take(Class::Scrub, 1, at));
+}
+
+#[test]
+fn the_rate_stops_at_its_greatest() {
+    let mut slices = Slices::new(SETTINGS, 0);
+    (1..30).for_each(|window| slices.on_sample(Some(1), None, window * SETTINGS.window_us));
+    assert_eq!(rate(&slices, 0), SETTINGS.rate_max_bytes_per_s);
+}
+
 #[test]
 fn what_was_not_moved_can_be_given_back() {
     let mut slices = Slices::new(SETTINGS, 0);

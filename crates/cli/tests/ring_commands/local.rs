@@ -101,6 +101,15 @@ fn a_node_whose_join_is_taken_back_is_not_said_to_be_a_member() {
 }
 
 #[test]
+fn a_join_that_was_over_before_it_was_seen_to_be_taken_back_is_found_out() {
+    let local = Local::start("done");
+    local.fake.with(|state| state.members_after = state.members.clone());
+    let Ended { code, err, .. } = local.run("add-node");
+    assert_eq!((code, local.asked()), (3, vec!["add".to_owned()]));
+    assert!(err.contains("node-4 is no member") && err.contains("dynamo local remove-node node-4"), "{err}");
+}
+
+#[test]
 fn a_node_is_stopped_only_after_it_has_left_and_its_receipt_is_complete() {
     let local = Local::start("done");
     local.fake.with(|state| {
@@ -136,14 +145,13 @@ fn a_node_that_never_was_a_member_is_removed_without_a_receipt() {
 
 #[test]
 fn a_node_is_emptied_only_while_all_others_are_up_and_full_and_nothing_changes() {
-    let hindrances: [(fn(&mut fake::State), &str); 3] = [
-        (|state| state.down = vec!["node-2"], "node-2 is not up"),
-        (|state| state.ahead = vec![at(0, 1), at(0, 2)], "the ring is changing (node-4 joins)"),
-        (|state| state.refilling = vec![5], "is being filled still"),
-    ];
-    for (hinder, says) in hindrances {
+    for says in ["node-2 is not up", "the ring is changing (node-4 joins)", "is being filled still"] {
         let local = Local::start("done");
-        local.fake.with(hinder);
+        local.fake.with(|state| match says {
+            "node-2 is not up" => state.down = vec!["node-2"],
+            "is being filled still" => state.refilling = vec![5],
+            _ => state.ahead = vec![at(0, 1), at(0, 2)],
+        });
         let Ended { code, err, .. } = local.run("replace-node node-4");
         assert_eq!((code, local.asked()), (3, vec!["find".to_owned()]), "{err}");
         assert!(err.contains("nothing was changed") && err.contains(says), "{err}");

@@ -1,5 +1,6 @@
 //! `dynamo ring`, `dynamo node`, and what `dynamo local` does to the ring, against a fake node: what is asked of it, what a person and a program see of its answers.
 
+mod asked;
 mod fake;
 mod local;
 mod made;

@@ -33,7 +33,7 @@ Exit codes:
   0  done, or found
   1  not found; a load or verify with failures; a node that must not be switched off yet
   2  wrong usage: flags, a bad key, context or bucket
-  3  not enough replicas, nobody reached, timed out";
+  3  not enough replicas, nobody reached, timed out; a change of the ring that is not possible now";
 
 /// A Dynamo cluster on a laptop, and everything a person does with one
 #[derive(Debug, Parser)]

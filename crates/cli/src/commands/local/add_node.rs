@@ -34,6 +34,8 @@ interrupted, the same command goes on where it was.";
 
 /// So long news of a new node take to reach the others, at most.
 const HEARD_WITHIN: Duration = Duration::from_secs(60);
+/// So long the node that is asked may lag behind the one that said that the change is over.
+const SEEN_WITHIN: Duration = Duration::from_secs(10);
 
 /// Starts another node of the running cluster, and has it join the ring
 #[derive(Debug, Args)]
@@ -63,10 +65,26 @@ impl Command {
             until_heard_of(&client, &row.id, &edits).await?;
             let change = Change { edits, allow_fewer_than_n: false, planned: None, question: Question::Apply };
             flow::make(&client, change, &How::at_once(), false).await?;
+            check_member(&client, &row.id).await?;
         }
         let row = control::ask(&layout, &Request::Joined(row.id)).await?;
         output::line(format!("{} is a member of the ring.", row.id))
     }
+}
+
+/// A change that was taken back quickly may have been over before it was seen to be taken back.
+async fn check_member(client: &Client, id: &str) -> Result<(), Failure> {
+    let until = Instant::now() + SEEN_WITHIN;
+    while !is_member(client, id).await? {
+        if Instant::now() >= until {
+            return Err(Failure::unavailable(format!(
+                "the change is over, and {id} is no member: it was taken back. {id} runs still; run the same command again, \
+                 or take it away with `dynamo local remove-node {id}`"
+            )));
+        }
+        sleep(EVERY).await;
+    }
+    Ok(())
 }
 
 /// The members hear of a new node from each other, which takes a moment.

@@ -1,6 +1,8 @@
-//! `dynamo ring` and `dynamo node` against a fake node: what is asked of it, what a person and a program see of its answers.
+//! `dynamo ring`, `dynamo node`, and what `dynamo local` does to the ring, against a fake node: what is asked of it, what a person and a program see of its answers.
 
+mod asked;
 mod fake;
+mod local;
 mod made;
 mod refused;
 mod seen;

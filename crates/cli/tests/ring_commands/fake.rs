@@ -8,9 +8,12 @@ use std::{
 use dynamo_ring::{Member, NodeId, PartitionCount, Ring};
 use dynamo_wire::v1::{
     ApplyRequest, ApplyResponse, BatchGetRequest, BatchGetResponse, BatchPutRequest, BatchPutResponse, CancelRequest,
-    CancelResponse, DeleteRequest, DeleteResponse, DescribeRingRequest, DescribeRingResponse, GetRequest, GetResponse,
-    PlanRequest, PlanResponse, PlannedNode, PlannedZone, ProgressRequest, ProgressResponse, PutRequest, PutResponse,
-    ReceiptRequest, ReceiptResponse, RingChange, SessionRequests, SessionResponses,
+    CancelResponse, CreateBucketRequest, CreateBucketResponse, DeleteRequest, DeleteResponse, DescribeBucketRequest,
+    DescribeBucketResponse, DescribeRingRequest, DescribeRingResponse, GetRequest, GetResponse, ListBucketsRequest,
+    ListBucketsResponse, NodeStatus, PlanRequest, PlanResponse, PlannedNode, PlannedZone, ProgressRequest,
+    ProgressResponse, PutRequest, PutResponse, ReceiptRequest, ReceiptResponse, RingChange, RingMember,
+    SessionRequests, SessionResponses, StatusRequest, StatusResponse,
+    admin_server::{Admin, AdminServer},
     kv_server::{Kv, KvServer},
     ring_admin_server::{RingAdmin, RingAdminServer},
 };
@@ -36,6 +39,14 @@ pub struct State {
     pub loses_answers: bool,
     /// Receipts, the last one again and again.
     pub receipts: Vec<ReceiptResponse>,
+    /// The members' names, before and once a change is over.
+    pub members: Vec<&'static str>,
+    pub members_after: Vec<&'static str>,
+    /// Members that are down; and homes to be filled, an answer each time.
+    pub down: Vec<&'static str>,
+    pub refilling: Vec<u32>,
+    /// So many plans are refused, since nobody has heard of the node.
+    pub unheard: u32,
     pub planned: Vec<PlanRequest>,
     pub applied: Vec<ApplyRequest>,
     pub cancelled: Vec<CancelRequest>,
@@ -64,14 +75,21 @@ impl Fake {
             refuses: None,
             loses_answers: false,
             receipts: vec![receipt(true)],
+            members: vec!["node-1", "node-2", "node-3"],
+            members_after: vec!["node-1", "node-2", "node-3", "node-4"],
+            down: Vec::new(),
+            refilling: Vec::new(),
+            unheard: 0,
             planned: Vec::new(),
             applied: Vec::new(),
             cancelled: Vec::new(),
         };
         let state = Arc::new(Mutex::new(state));
         let service = Service(state.clone());
-        let router =
-            Server::builder().add_service(KvServer::new(service.clone())).add_service(RingAdminServer::new(service));
+        let router = Server::builder()
+            .add_service(KvServer::new(service.clone()))
+            .add_service(AdminServer::new(service.clone()))
+            .add_service(RingAdminServer::new(service));
         tokio::spawn(router.serve_with_incoming(incoming));
         Self { address, state }
     }
@@ -155,6 +173,10 @@ impl RingAdmin for Service {
     async fn plan(&self, request: Request<PlanRequest>) -> Result<Response<PlanResponse>, Status> {
         let mut state = self.0.lock().unwrap();
         state.planned.push(request.into_inner());
+        if state.unheard > 0 {
+            state.unheard -= 1;
+            return Err(Status::not_found("nobody has heard of a node \"node-4\""));
+        }
         match &state.refuses {
             Some(status) => Err(status.clone()),
             None => Ok(Response::new(PlanResponse { version: state.version, ..state.plan.clone() })),
@@ -198,11 +220,15 @@ impl RingAdmin for Service {
         let change = if state.ahead.is_empty() { None } else { Some(state.ahead.remove(0)) };
         if change.is_some() && state.ahead.is_empty() {
             (state.version, state.epoch) = (state.version + 1, state.epoch + 1);
+            if !change.as_ref().is_some_and(|change| change.cancelled) {
+                state.members = state.members_after.clone();
+            }
             let version = state.version - 1;
             return Ok(Response::new(ProgressResponse { version, epoch: 9, change, ..ProgressResponse::default() }));
         }
+        let refilling = if state.refilling.is_empty() { 0 } else { state.refilling.remove(0) };
         let (version, epoch) = (state.version, state.epoch);
-        Ok(Response::new(ProgressResponse { version, epoch, change, ..ProgressResponse::default() }))
+        Ok(Response::new(ProgressResponse { version, epoch, change, refilling, ..ProgressResponse::default() }))
     }
 
     async fn receipt(&self, request: Request<ReceiptRequest>) -> Result<Response<ReceiptResponse>, Status> {
@@ -216,20 +242,53 @@ impl RingAdmin for Service {
     }
 }
 
+/// Who is up.
+#[tonic::async_trait]
+impl Admin for Service {
+    async fn status(&self, _: Request<StatusRequest>) -> Result<Response<StatusResponse>, Status> {
+        let state = self.0.lock().unwrap();
+        let node = |name: &&str| NodeStatus {
+            name: (*name).to_owned(),
+            state: if state.down.contains(name) { "down" } else { "up" }.to_owned(),
+            ..NodeStatus::default()
+        };
+        let nodes = state.members.iter().map(node).collect();
+        Ok(Response::new(StatusResponse { nodes, ..StatusResponse::default() }))
+    }
+
+    async fn create_bucket(&self, _: Request<CreateBucketRequest>) -> Result<Response<CreateBucketResponse>, Status> {
+        Err(Status::unimplemented(""))
+    }
+
+    async fn list_buckets(&self, _: Request<ListBucketsRequest>) -> Result<Response<ListBucketsResponse>, Status> {
+        Err(Status::unimplemented(""))
+    }
+
+    async fn describe_bucket(
+        &self,
+        _: Request<DescribeBucketRequest>,
+    ) -> Result<Response<DescribeBucketResponse>, Status> {
+        Err(Status::unimplemented(""))
+    }
+}
+
 /// Enough of the rest for a client to connect.
 #[tonic::async_trait]
 impl Kv for Service {
     async fn describe_ring(&self, _: Request<DescribeRingRequest>) -> Result<Response<DescribeRingResponse>, Status> {
-        let member = |number: u32| Member {
-            id: NodeId::initial("fake", &format!("node-{number}")),
-            name: format!("node-{number}"),
-            zone: format!("zone-{number}"),
+        let names = self.0.lock().unwrap().members.clone();
+        let member = |name: &&str| Member {
+            id: NodeId::initial("fake", name),
+            name: (*name).to_owned(),
+            zone: format!("zone of {name}"),
             weight: 1,
         };
         let partitions = PartitionCount::try_from(64).unwrap();
-        let ring = Ring::bootstrap(3, partitions, (1..=3).map(member).collect()).unwrap();
-        let ring = ring.encode().into();
-        Ok(Response::new(DescribeRingResponse { cluster: "fake".into(), ring, ..DescribeRingResponse::default() }))
+        let ring = Ring::bootstrap(3, partitions, names.iter().map(member).collect()).unwrap();
+        let members =
+            names.iter().map(|name| RingMember { name: (*name).to_owned(), ..RingMember::default() }).collect();
+        let (cluster, ring) = ("fake".to_owned(), ring.encode().into());
+        Ok(Response::new(DescribeRingResponse { cluster, ring, members, ..DescribeRingResponse::default() }))
     }
 
     async fn get(&self, _: Request<GetRequest>) -> Result<Response<GetResponse>, Status> {

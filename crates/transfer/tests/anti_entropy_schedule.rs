@@ -454,6 +454,18 @@ fn a_silent_peer_is_left_alone_for_longer_and_longer() {
 }
 
 #[test]
+fn silence_is_noticed_before_the_next_round() {
+    let settings = ScheduleSettings { reply_timeout_us: 1_000, ..SETTINGS };
+    let mut schedule = Schedule::new(NodeId(1), settings, 0, 0);
+    schedule.set_ring(5, [(0, vec![NodeId(2)])], 0);
+    schedule.set_up(NodeId(2), true);
+    schedule.on_time(0, |_| Some(7), &mut ScheduleEffects::new());
+    assert_eq!(schedule.next_time(), Some(1_000));
+    schedule.on_time(1_000, |_| Some(7), &mut ScheduleEffects::new());
+    assert_eq!(schedule.next_time(), Some(SECOND));
+}
+
+#[test]
 fn a_comparison_that_failed_is_begun_again_after_a_pause() {
     let mut alone = Alone::new(1, 1);
     alone.schedule.set_up(NodeId(2), true);

@@ -100,6 +100,9 @@ impl Keeper {
         self.next_look = 0;
         self.leftovers.retain(|_, leftover| leftover.is_forgetting());
         self.look_at_step();
+        if turned {
+            self.schedule_ring(at.now);
+        }
         self.tell(effects);
     }
 

@@ -6,8 +6,8 @@ use bytes::Bytes;
 use dynamo_merkle::LeafRead;
 use dynamo_ring::NodeId;
 use dynamo_transfer::{
-    Answering, AnsweringEffect, AnsweringEffects, AnsweringSettings, Comparison, ComparisonEffect, ComparisonEffects,
-    ComparisonSettings, Ended, MergeRefusal, Outcome, PartitionView, Purpose, Question, StoreFailed,
+    Answering, AnsweringEffect, AnsweringEffects, AnsweringSettings, Class, Comparison, ComparisonEffect,
+    ComparisonEffects, ComparisonSettings, Ended, MergeRefusal, Outcome, PartitionView, Purpose, Question, StoreFailed,
 };
 
 use crate::{
@@ -26,6 +26,13 @@ pub enum Why {
     Leftover,
     /// Homes compare all the time.
     AntiEntropy,
+}
+
+impl Why {
+    /// Out of which share it moves bytes.
+    pub fn class(self) -> Class {
+        if self == Why::AntiEntropy { Class::AntiEntropy } else { Class::Transfers }
+    }
 }
 
 /// A comparison that this node has with another.
@@ -95,6 +102,8 @@ pub enum JobEffect {
         job: Job,
         /// How.
         outcome: Outcome,
+        /// Bytes that it was granted and has not moved.
+        left: u64,
     },
 }
 
@@ -317,9 +326,9 @@ impl Jobs {
                 }
                 ComparisonEffect::Hungry => running.hungry = true,
                 ComparisonEffect::Finished(outcome) => {
-                    let job = running.job;
+                    let (job, left) = (running.job, running.comparison.budget_left());
                     self.running.remove(&id);
-                    effects.push(JobEffect::Ended { job, outcome });
+                    effects.push(JobEffect::Ended { job, outcome, left });
                 }
             }
         }

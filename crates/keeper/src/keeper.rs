@@ -8,7 +8,9 @@ use std::{
 use bytes::Bytes;
 use dynamo_merkle::Tree;
 use dynamo_ring::{NodeId, charter::Charter, register::Value};
-use dynamo_transfer::{AnsweringSettings, ComparisonSettings, PartitionView};
+use dynamo_transfer::{
+    AnsweringSettings, ComparisonSettings, PartitionView, Schedule, ScheduleSettings, SliceSettings, SliceState, Slices,
+};
 
 use crate::{
     adopt::Learning,
@@ -37,8 +39,10 @@ pub struct Settings {
     pub jobs_max: usize,
     /// With one peer.
     pub jobs_per_peer_max: usize,
-    /// Bytes a second that comparisons may move, in all.
-    pub bytes_per_s: u64,
+    /// How eagerly homes compare.
+    pub schedule: ScheduleSettings,
+    /// How much may be moved behind the requests.
+    pub slices: SliceSettings,
     /// Records that are deleted at once of a partition that was given away.
     pub forget_max: usize,
     /// How often those who take part in a step are asked, microseconds.
@@ -106,6 +110,7 @@ pub(crate) enum Asked {
     Newer,
     Report,
     Compare(u32),
+    Roots,
 }
 
 /// Requests of the keeper's own, beside administrators'.
@@ -141,8 +146,8 @@ pub struct Keeper {
     next_admit: u64,
     pub(crate) next_look: u64,
     pub(crate) watched_until: u64,
-    allowance: u64,
-    allowance_at: u64,
+    pub(crate) schedule: Schedule,
+    slices: Slices,
     tickets: BTreeMap<u64, Ticket>,
     asked: BTreeMap<u64, (NodeId, Asked)>,
     next_number: u64,
@@ -159,7 +164,7 @@ impl Keeper {
         first: &Charter,
         kept: &Kept,
         settings: Settings,
-        random: u64,
+        (now, random): (u64, u64),
     ) -> Result<Keeper, String> {
         let registry = Registry::new(me, incarnation, first, &kept.register)?;
         let charter = registry.charter().clone();
@@ -191,8 +196,8 @@ impl Keeper {
             next_admit: 0,
             next_look: 0,
             watched_until: 0,
-            allowance: 0,
-            allowance_at: 0,
+            schedule: Schedule::new(me, settings.schedule, now, random),
+            slices: Slices::new(settings.slices, now),
             tickets: BTreeMap::new(),
             asked: BTreeMap::new(),
             // Answers to questions of an earlier run must not be taken for answers to this run's.
@@ -200,6 +205,7 @@ impl Keeper {
             registry,
         };
         keeper.look_at_step();
+        keeper.schedule_ring(now);
         Ok(keeper)
     }
 
@@ -288,10 +294,28 @@ impl Keeper {
         effects: &mut Effects,
     ) {
         self.needed = needed.max(1);
+        for id in self.reachable.symmetric_difference(&reachable) {
+            self.schedule.set_up(*id, reachable.contains(id));
+        }
         self.reachable = reachable;
         let mut out = Vec::new();
         self.jobs.on_reachable(&self.reachable, &mut out);
         self.job_effects(out, at, effects);
+    }
+
+    /// How the foreground fares (§6.5): its 99th percentile since the last call, microseconds; None: there were no requests.
+    pub fn on_foreground(&mut self, p99_us: Option<u64>, now: u64) {
+        self.slices.on_sample(p99_us, None, now);
+    }
+
+    /// What background work may do at present, and does.
+    pub fn slices(&self, now: u64) -> SliceState {
+        self.slices.state(now)
+    }
+
+    /// For how long the two homes of some partition have not been known to be equal, at the longest, microseconds.
+    pub fn stalest_us(&self, now: u64) -> u64 {
+        self.schedule.stalest().map_or(0, |(_, _, since)| now.saturating_sub(since))
     }
 
     /// Gossip says which version of the register a node has.
@@ -330,7 +354,15 @@ impl Keeper {
                 self.seal(version, effects);
                 effects.push(Effect::Answer { call, answer: Answer::Report(self.report()) });
             }
-            Question::Compare(question) => self.compared(from, call, question, at, effects),
+            Question::Compare(question) => {
+                self.schedule.on_asked(question.call.partition, from);
+                self.compared(from, call, question, at, effects);
+            }
+            Question::Roots(question) => {
+                let root_of = |partition| Some(with_tree(at.trees, partition, Tree::root));
+                let reply = self.schedule.answer(from, &question, root_of);
+                effects.push(Effect::Answer { call, answer: Answer::Roots(reply) });
+            }
         }
         self.registered(out, at, effects);
         self.advance(at, effects);
@@ -347,6 +379,7 @@ impl Keeper {
                 self.jobs.on_answer(job, answer, at.trees, at.now, &mut out);
                 self.job_effects(out, at, effects);
             }
+            (Asked::Roots, Some(Answer::Roots(reply))) => self.roots_answered(from, reply, at, effects),
             (Asked::Vote, Some(Answer::Vote(reply))) => self.registry.on_voted(reply, at.now, at.random, &mut out),
             (Asked::Attest, Some(Answer::Attested { incarnation })) => {
                 self.registry.on_attested(from, incarnation, &mut out);
@@ -400,6 +433,7 @@ impl Keeper {
         self.jobs.on_time(at.now, &mut out);
         self.job_effects(out, at, effects);
         self.pull(at, effects);
+        self.compare_homes(at, effects);
         self.look_for_leftovers(at);
         self.look_at_lonely(effects);
         self.ask_to_be_admitted(at, effects);
@@ -452,20 +486,14 @@ impl Keeper {
         self.grant(at, effects);
     }
 
-    /// Lets hungry comparisons move what the rate allows.
+    /// Lets hungry comparisons move what their class may.
     fn grant(&mut self, at: &Situation<'_>, effects: &mut Effects) {
         const CHUNK: u64 = 256 << 10;
-        let passed = at.now.saturating_sub(self.allowance_at).min(1_000_000);
-        self.allowance_at = at.now;
-        let more = u128::from(self.settings.bytes_per_s) * u128::from(passed) / 1_000_000;
-        self.allowance = self.allowance.saturating_add(more as u64).min((self.settings.bytes_per_s / 4).max(CHUNK));
         let mut out = Vec::new();
-        for (job, _) in self.jobs.hungry() {
-            if self.allowance < CHUNK {
-                break;
+        for (job, why) in self.jobs.hungry() {
+            if self.slices.take(why.class(), CHUNK, at.now) {
+                self.jobs.grant(job, CHUNK, at.now, &mut out);
             }
-            self.allowance -= CHUNK;
-            self.jobs.grant(job, CHUNK, at.now, &mut out);
         }
         self.job_effects(out, at, effects);
     }
@@ -535,7 +563,10 @@ impl Keeper {
                     effects.push(Effect::Answer { call, answer: Answer::Compare(answer) });
                 }
                 JobEffect::Store { owner, what } => self.store(Ticket::Job(owner), what, effects),
-                JobEffect::Ended { job, outcome } => self.job_ended(job, outcome, at, effects),
+                JobEffect::Ended { job, outcome, left } => {
+                    self.slices.give_back(job.why.class(), left);
+                    self.job_ended(job, outcome, at, effects);
+                }
             }
         }
     }

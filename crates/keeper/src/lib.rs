@@ -15,6 +15,7 @@
 mod adopt;
 mod effect;
 pub mod fill;
+mod homes;
 pub mod jobs;
 mod keeper;
 mod leftovers;

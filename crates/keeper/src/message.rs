@@ -8,6 +8,8 @@ use dynamo_ring::{
     register::{self, Value},
 };
 
+use dynamo_transfer::{RootsQuestion, RootsReply};
+
 use crate::report::Report;
 
 /// A question of one node's keeper to another's.
@@ -39,6 +41,8 @@ pub enum Question {
     },
     /// A step of a comparison of two replicas.
     Compare(dynamo_transfer::Question),
+    /// Are the roots of what we share the same?
+    Roots(RootsQuestion),
 }
 
 /// An answer.
@@ -57,6 +61,8 @@ pub enum Answer {
     Report(Report),
     /// To [`Question::Compare`].
     Compare(dynamo_transfer::Answer),
+    /// To [`Question::Roots`].
+    Roots(RootsReply),
     /// None can be given: the node is starting, or stopping, or its disk failed.
     Unable,
 }
@@ -81,6 +87,7 @@ const REPORT: u8 = 5;
 const SEAL: u8 = 6;
 const COMPARE: u8 = 7;
 const UNABLE: u8 = 8;
+const ROOTS: u8 = 9;
 
 impl Question {
     /// As bytes: a byte for the kind, then its own encoding.
@@ -94,6 +101,7 @@ impl Question {
             Question::Report { version } => number(REPORT, *version),
             Question::Seal { version } => number(SEAL, *version),
             Question::Compare(question) => kind(COMPARE, question.encode()),
+            Question::Roots(question) => kind(ROOTS, question.encode()),
         }
     }
 
@@ -111,6 +119,7 @@ impl Question {
             REPORT => Question::Report { version: number(&rest)? },
             SEAL => Question::Seal { version: number(&rest)? },
             COMPARE => Question::Compare(dynamo_transfer::Question::decode(&rest).map_err(malformed)?),
+            ROOTS => Question::Roots(RootsQuestion::decode(&rest).map_err(malformed)?),
             kind => return Err(Malformed(format!("a question of kind {kind}, which this version does not know"))),
         })
     }
@@ -125,6 +134,7 @@ impl Answer {
             Answer::Newer(value) => kind(PULL, value.as_ref().map(Value::encode).unwrap_or_default()),
             Answer::Report(report) => kind(REPORT, report.encode()),
             Answer::Compare(answer) => kind(COMPARE, answer.encode()),
+            Answer::Roots(reply) => kind(ROOTS, reply.encode()),
             Answer::Unable => vec![UNABLE],
         }
     }
@@ -142,6 +152,7 @@ impl Answer {
             PULL => Answer::Newer(Some(Value::decode(&rest).map_err(malformed)?)),
             REPORT => Answer::Report(Report::decode(&rest)?),
             COMPARE => Answer::Compare(dynamo_transfer::Answer::decode(&rest).map_err(malformed)?),
+            ROOTS => Answer::Roots(RootsReply::decode(&rest).map_err(malformed)?),
             UNABLE if rest.is_empty() => Answer::Unable,
             kind => return Err(Malformed(format!("an answer of kind {kind}, which this version does not know"))),
         })

@@ -107,12 +107,13 @@ impl Keeper {
         }
     }
 
-    fn begin(&mut self, job: Job, at: &Situation<'_>, effects: &mut Effects) {
+    /// Says whether it was begun.
+    pub(crate) fn begin(&mut self, job: Job, at: &Situation<'_>, effects: &mut Effects) -> bool {
         let full = self.jobs.len() >= self.settings.jobs_max
             || self.jobs.with_peer(job.peer) >= self.settings.jobs_per_peer_max;
         let forgetting = self.leftovers.get(&job.partition).is_some_and(crate::leftovers::Leftover::is_forgetting);
         if full || forgetting || self.jobs.has(job.partition, job.peer) {
-            return;
+            return false;
         }
         match job.why {
             Why::Fill => self.fills.get_mut(&job.partition).into_iter().for_each(|fill| fill.begun(job.peer)),
@@ -123,6 +124,7 @@ impl Keeper {
         let mut out = Vec::new();
         self.jobs.begin(job, epoch, at.trees, at.now, &mut out);
         self.job_effects(out, at, effects);
+        true
     }
 
     /// A comparison has ended.
@@ -141,7 +143,7 @@ impl Keeper {
             }
             Why::Refill => self.refilled(job.partition, job.peer, outcome.ended, at, effects),
             Why::Leftover => self.handed_over(job, outcome.ended, at.now),
-            Why::AntiEntropy => {}
+            Why::AntiEntropy => self.homes_compared(job, outcome.ended, at, effects),
         }
     }
 

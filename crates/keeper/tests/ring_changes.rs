@@ -174,6 +174,8 @@ fn whatever_happens_no_acknowledged_write_is_lost_and_strict_reads_see_them() {
         world.run_until(200 * S, &format!("seed {seed} settles"), World::settled);
         world.run_for(2 * S);
         world.check_nothing_lost();
+        world.clients = false;
+        world.run_until(60 * S, &format!("seed {seed}: all homes are equal"), World::equal);
         assert!(world.acknowledged > 500, "seed {seed}: {}", world.acknowledged);
     }
 }

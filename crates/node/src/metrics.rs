@@ -45,7 +45,12 @@ pub struct NodeMetrics {
     hints: Gauge,
     disk_free: Gauge,
     corrupt: Gauge,
+    background_rate: Gauge,
+    background_p99: Gauge,
+    background_bytes: [Gauge; 4],
+    stalest: Gauge,
     latency: Quantiles,
+    foreground: Quantiles,
 }
 
 impl NodeMetrics {
@@ -83,6 +88,16 @@ impl NodeMetrics {
             "dynamo_refilling_partitions",
             "Partitions that are being filled from the other replicas after this node's disk was emptied"
         );
+        describe_gauge!("dynamo_background_rate_bytes_per_second", "What background work may move at present (§6.5)");
+        describe_gauge!(
+            "dynamo_background_foreground_p99_seconds",
+            "The foreground's 99th percentile as the controller of background work saw it last"
+        );
+        describe_gauge!("dynamo_background_bytes", "Bytes that background work was allowed to move, by class");
+        describe_gauge!(
+            "dynamo_anti_entropy_stalest_seconds",
+            "For how long the two homes of some partition have not been known to be equal, at the longest"
+        );
         describe_gauge!("dynamo_requests_in_flight", "Requests not finished yet, read repair and hints included");
         let codes = (1..=11).filter_map(|code| ErrorCode::try_from(code).ok());
         Self {
@@ -111,7 +126,13 @@ impl NodeMetrics {
             hints: gauge!("dynamo_hints_held"),
             disk_free: gauge!("dynamo_disk_free_bytes"),
             corrupt: gauge!("dynamo_corrupt_records"),
+            background_rate: gauge!("dynamo_background_rate_bytes_per_second"),
+            background_p99: gauge!("dynamo_background_foreground_p99_seconds"),
+            background_bytes: ["hints", "transfers", "anti-entropy", "scrub"]
+                .map(|class| gauge!("dynamo_background_bytes", "class" => class)),
+            stalest: gauge!("dynamo_anti_entropy_stalest_seconds"),
             latency: Quantiles::default(),
+            foreground: Quantiles::default(),
         }
     }
 
@@ -133,15 +154,33 @@ impl NodeMetrics {
         self.refilling.set(status.refilling as f64);
     }
 
+    /// What background work may do, and does.
+    pub fn background(&self, state: &dynamo_transfer::SliceState, stalest_us: u64) {
+        let seconds = |us: u64| Duration::from_micros(us).as_secs_f64();
+        self.background_rate.set(state.rate_bytes_per_s as f64);
+        self.background_p99.set(state.p99_us.map_or(0.0, seconds));
+        for (gauge, class) in self.background_bytes.iter().zip(&state.classes) {
+            gauge.set(class.taken_bytes as f64);
+        }
+        self.stalest.set(seconds(stalest_us));
+    }
+
+    /// The 99th percentile of recent requests in microseconds, if there were enough to tell; halves what it remembers.
+    pub fn foreground_p99_us(&self) -> Option<u64> {
+        self.foreground.take(0.99)
+    }
+
     /// A get was answered.
     pub fn got(&self, us: u64) {
         self.get_seconds.record(Duration::from_micros(us));
         self.latency.record(us);
+        self.foreground.record(us);
     }
 
     /// A put or delete was answered.
     pub fn put(&self, us: u64) {
         self.put_seconds.record(Duration::from_micros(us));
+        self.foreground.record(us);
     }
 
     /// A request was answered with an error.

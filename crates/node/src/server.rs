@@ -176,8 +176,7 @@ impl Node {
             metrics: Arc::new(NodeMetrics::new()),
             runtime: tokio::runtime::Handle::current(),
         });
-        let start =
-            keeping::Start { incarnation: identity.incarnation, first, bytes_per_s: config.handoff.bytes_per_s };
+        let start = keeping::Start { incarnation: identity.incarnation, first, background: config.background.clone() };
         let keeper = keeping::open(&coordinator, &start)?;
         let (version, charter, _) = keeping::known(&keeper);
         let gone = Gone { id, incarnation: identity.incarnation };
@@ -235,7 +234,7 @@ impl Node {
             membership.clone(),
             keeper_events.clone(),
             keeping.status(),
-            config.handoff.bytes_per_s,
+            config.background.rate_max_bytes_per_s,
         );
         tasks.spawn(keeping.run(end.clone()));
         tasks.spawn(coordinator.clone().run_ticker(end.clone()));

@@ -14,7 +14,9 @@ use dynamo_keeper::{
 use dynamo_merkle::{Entry, Shape, Tree};
 use dynamo_ring::charter::{Charter, Move, Proposed};
 use dynamo_ring::{Member, NodeId, Partition, PartitionCount, Ring};
-use dynamo_transfer::{AnsweringSettings, ComparisonSettings, MergeRefusal, Page, Record, Stored};
+use dynamo_transfer::{
+    AnsweringSettings, ComparisonSettings, MergeRefusal, Page, Record, ScheduleSettings, SliceSettings, Stored,
+};
 
 pub const Q: u16 = 16;
 const MS: u64 = 1000;
@@ -230,7 +232,24 @@ impl World {
             comparison,
             jobs_max: 6,
             jobs_per_peer_max: 3,
-            bytes_per_s: 64 << 20,
+            schedule: ScheduleSettings {
+                interval_us: 200 * MS,
+                parallel: 4,
+                reply_timeout_us: 400 * MS,
+                backoff_min_us: 50 * MS,
+                backoff_max_us: 1000 * MS,
+            },
+            slices: SliceSettings {
+                p99_target_us: 50 * MS,
+                window_us: 1000 * MS,
+                rate_min_bytes_per_s: 1 << 20,
+                rate_max_bytes_per_s: 64 << 20,
+                increase_bytes_per_s: 1 << 20,
+                decrease_to_percent: 50,
+                busy_permille_max: 900,
+                burst_bytes: 1 << 20,
+                weights: [1; 4],
+            },
             forget_max: 2,
             ask_us: 100 * MS,
             ask_sealed_us: 20 * MS,
@@ -252,7 +271,8 @@ impl World {
             whole: get(dynamo_keeper::WHOLE_KEY),
             fences: entry.disk.fences.clone(),
         };
-        let keeper = Keeper::new(node, entry.disk.incarnation, &first, &kept, World::settings(), random).unwrap();
+        let keeper =
+            Keeper::new(node, entry.disk.incarnation, &first, &kept, World::settings(), (self.now, random)).unwrap();
         (entry.charter, entry.version) = (keeper.charter().clone(), keeper.version());
         entry.keeper = Some(keeper);
         self.at(MS, Event::Tick(node));
@@ -716,6 +736,17 @@ impl World {
                 self.describe()
             );
         }
+    }
+
+    /// All homes of each partition have the same.
+    pub fn equal(&self) -> bool {
+        let charter = self.newest();
+        let ring = charter.ring();
+        ring.partitions().iter().all(|partition| {
+            let root = |id: &NodeId| self.nodes[id].disk.trees.get(&partition.0).map_or(0, Tree::root);
+            let roots: BTreeSet<u64> = ring.preference_list(partition).iter().map(root).collect();
+            roots.len() == 1
+        })
     }
 
     pub fn records(&self, number: u128) -> usize {

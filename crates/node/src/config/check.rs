@@ -78,7 +78,7 @@ impl Config {
 
     /// Every number with its least and greatest value. The upper bounds keep sums and products of them in range.
     pub fn numbers(&self) -> Vec<(&'static str, u64, RangeInclusive<u64>)> {
-        let Self { cluster, node, storage, limits, timeouts, gossip, handoff, runtime, .. } = self;
+        let Self { cluster, node, storage, limits, timeouts, gossip, handoff, background, runtime, .. } = self;
         vec![
             ("cluster.replication", cluster.replication.into(), 1..=16),
             ("cluster.partitions", cluster.partitions.into(), 1..=PartitionCount::MAX.into()),
@@ -106,6 +106,10 @@ impl Config {
             ("gossip.down_after_ms", gossip.down_after_ms, 0..=MS),
             ("handoff.bytes_per_s", handoff.bytes_per_s, 1024..=1 << 40),
             ("handoff.window", handoff.window as u64, 1..=MANY),
+            ("background.rate_min_bytes_per_s", background.rate_min_bytes_per_s, 1024..=1 << 40),
+            ("background.rate_max_bytes_per_s", background.rate_max_bytes_per_s, 1024..=1 << 40),
+            ("background.p99_target_ms", background.p99_target_ms, 1..=MS),
+            ("background.compare_ms", background.compare_ms, 10..=MS),
             ("runtime.threads", runtime.threads as u64, 0..=1024),
         ]
     }

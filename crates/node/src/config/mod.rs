@@ -34,6 +34,8 @@ pub struct Config {
     pub gossip: GossipConfig,
     /// Hinted handoff.
     pub handoff: HandoffConfig,
+    /// What goes on behind the requests.
+    pub background: BackgroundConfig,
     /// Logs.
     pub log: LogConfig,
     /// Threads.
@@ -206,6 +208,20 @@ pub struct HandoffConfig {
     pub window: usize,
 }
 
+/// What goes on behind the requests: partitions on their way to a new home, anti-entropy.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default, expecting = "a section of keys")]
+pub struct BackgroundConfig {
+    /// Bytes per second, however the foreground fares.
+    pub rate_min_bytes_per_s: u64,
+    /// Bytes per second, at most.
+    pub rate_max_bytes_per_s: u64,
+    /// The foreground's 99th percentile above which background work slows down, milliseconds.
+    pub p99_target_ms: u64,
+    /// Milliseconds between questions to another home whether it has the same.
+    pub compare_ms: u64,
+}
+
 /// Logs.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default, expecting = "a section of keys")]
@@ -301,6 +317,12 @@ impl Default for GossipConfig {
 impl Default for HandoffConfig {
     fn default() -> Self {
         Self { bytes_per_s: 16 << 20, window: 64 }
+    }
+}
+
+impl Default for BackgroundConfig {
+    fn default() -> Self {
+        Self { rate_min_bytes_per_s: 1 << 20, rate_max_bytes_per_s: 128 << 20, p99_target_ms: 50, compare_ms: 1000 }
     }
 }
 

@@ -16,7 +16,7 @@ use arc_swap::ArcSwap;
 use bytes::Bytes;
 use dynamo_keeper::{Answer, ChangeError, Effect, Effects, Keeper, Question, Settings, Situation, StoreDone, registry};
 use dynamo_ring::{NodeId, charter::Charter, register::Value};
-use dynamo_transfer::{AnsweringSettings, ComparisonSettings};
+use dynamo_transfer::{AnsweringSettings, ComparisonSettings, ScheduleSettings, SliceSettings};
 use dynamo_wire::v1::{KeepAnswer, KeepQuestion, ReplicaReply, ReplicaRequest, replica_reply::Reply, replica_request};
 use tokio::sync::{mpsc, mpsc::OwnedPermit, oneshot, watch};
 
@@ -24,8 +24,8 @@ pub use admin::{Asked, KeeperStatus};
 pub use store::Pending;
 
 use crate::{
-    cluster::View, coordinator::Coordinator, keeping::store::LocalTrees, link::Class, membership::Membership,
-    network::Network,
+    cluster::View, config::BackgroundConfig, coordinator::Coordinator, keeping::store::LocalTrees, link::Class,
+    membership::Membership, network::Network,
 };
 
 /// How often the keeper is told the time.
@@ -34,6 +34,8 @@ const TICK: Duration = Duration::from_millis(100);
 const TICK_BUSY: Duration = Duration::from_millis(20);
 /// A question that is not answered so long counts as lost, microseconds.
 const LOST_US: u64 = 5_000_000;
+/// How often it is told how the foreground fares, microseconds.
+const SAMPLE_US: u64 = 1_000_000;
 /// Set in the numbers of its requests, which share the background links with handoff's.
 const MARK: u64 = 1 << 63;
 
@@ -107,6 +109,7 @@ pub struct Keeping {
     unsent: Vec<u64>,
     changes: HashMap<u64, oneshot::Sender<Result<u64, ChangeError>>>,
     next_change: u64,
+    next_sample_us: u64,
 }
 
 /// What the keeper starts with.
@@ -115,8 +118,8 @@ pub struct Start {
     pub incarnation: u64,
     /// What the configuration makes.
     pub first: Charter,
-    /// Bytes a second that comparisons may move.
-    pub bytes_per_s: u64,
+    /// How much may go on behind the requests.
+    pub background: BackgroundConfig,
 }
 
 /// A keeper with what the disk holds.
@@ -129,12 +132,30 @@ pub fn open(coordinator: &Coordinator, start: &Start) -> anyhow::Result<Keeper> 
     let comparison = ComparisonSettings::new(dynamo_storage::key::tree_hash, shape);
     let answering =
         AnsweringSettings { exchange: comparison.exchange, jobs_max: 256, jobs_per_peer_max: 64, bytes_max: 2 << 20 };
+    let background = &start.background;
     let settings = Settings {
         comparison,
         answering,
         jobs_max: 8,
         jobs_per_peer_max: 4,
-        bytes_per_s: start.bytes_per_s,
+        schedule: ScheduleSettings {
+            interval_us: background.compare_ms * 1000,
+            parallel: 4,
+            reply_timeout_us: LOST_US,
+            backoff_min_us: 500_000,
+            backoff_max_us: 60_000_000,
+        },
+        slices: SliceSettings {
+            p99_target_us: background.p99_target_ms * 1000,
+            window_us: 1_000_000,
+            rate_min_bytes_per_s: background.rate_min_bytes_per_s,
+            rate_max_bytes_per_s: background.rate_max_bytes_per_s.max(background.rate_min_bytes_per_s),
+            increase_bytes_per_s: 4 << 20,
+            decrease_to_percent: 50,
+            busy_permille_max: 1000,
+            burst_bytes: 2 << 20,
+            weights: [4, 4, 2, 1],
+        },
         forget_max: 512,
         ask_us: 200_000,
         ask_sealed_us: 20_000,
@@ -169,6 +190,7 @@ impl Keeping {
             unsent: Vec::new(),
             changes: HashMap::new(),
             next_change: 0,
+            next_sample_us: 0,
         }
     }
 
@@ -207,6 +229,11 @@ impl Keeping {
             keeper.on_reachable(reachable, needed, at, effects);
             keeper.on_time(at, effects);
         });
+        if now >= self.next_sample_us {
+            self.next_sample_us = now + SAMPLE_US;
+            self.keeper.on_foreground(self.coordinator.metrics.foreground_p99_us(), now);
+            self.coordinator.metrics.background(&self.keeper.slices(now), self.keeper.stalest_us(now));
+        }
         let status = KeeperStatus { taken_us: now, ..KeeperStatus::of(&self.keeper) };
         self.membership.set_upkeep(status.leftovers as u32, status.refilling as u32);
         self.coordinator.metrics.keeping(&status);

@@ -188,7 +188,7 @@ impl World {
             reads: Vec::new(),
             acked: BTreeMap::new(),
             clients: true,
-            keys: 900,
+            keys: 300,
             acknowledged: 0,
             read: 0,
             done: Vec::new(),
@@ -217,8 +217,8 @@ impl World {
 
     fn settings() -> Settings {
         let comparison = ComparisonSettings {
-            fetch_keys: 2,
-            fetch_bytes: 64,
+            fetch_keys: 16,
+            fetch_bytes: 512,
             reply_timeout_us: 400 * MS,
             ..ComparisonSettings::new(hash, SHAPE)
         };

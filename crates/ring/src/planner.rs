@@ -16,10 +16,11 @@
 //! - With as many zones as N, and where that part is below a third, all hold; a change may leave a few walks more that skip
 //!   (4·N at most have been seen), rather than move more.
 //! - Above, vacant tokens lie where they do not fit, and either others make way, at twice the cost, or walks skip. A plan
-//!   takes the way that keeps nodes fair, then the one nearest to the tenth, then the one with fewer skips. One change in
-//!   ten or so of such rings moves more than the tenth; most of these less than half more.
+//!   takes the way that keeps nodes fair, then the one nearest to the tenth, then the one with fewer skips. Of random
+//!   changes two or three in a hundred move more than the tenth, seldom half as much again.
 //! - A zone that has all the places that it can have is at its brim: no list lacks it, and what it gains or loses shifts
-//!   everybody. There nodes may be up to 4·N off until later changes mend it. A first ring never is, with four tokens a node.
+//!   everybody. There a node was seen up to 4.2·N off, in one of 250 changes, until later ones mended it. A first ring is not, with four
+//!   tokens a node.
 //! - Where zones come or go such that there are N of them, all walks would have to be laid out anew. They are not: they skip,
 //!   and later changes mend them within what they may move.
 //!

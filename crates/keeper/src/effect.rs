@@ -113,6 +113,20 @@ pub enum StoreAsk {
         /// Stop after so many bytes.
         bytes_max: usize,
     },
+    /// Read and check some records of a partition.
+    Scrub {
+        /// Which partition.
+        partition: u16,
+        /// Only keys greater than this.
+        after: Option<Bytes>,
+        /// Stop after so many bytes.
+        bytes_max: usize,
+    },
+    /// Take a record out, if it is damaged.
+    Mend {
+        /// Which record.
+        key: Bytes,
+    },
     /// Delete some records of a partition that this node does not serve any more.
     Forget {
         /// Which partition.
@@ -142,6 +156,15 @@ pub enum StoreDone {
     Records(Vec<Stored>),
     /// A page.
     Page(dynamo_transfer::Page),
+    /// Records were read.
+    Scrubbed {
+        /// Up to this key; None: to the partition's end.
+        go_on: Option<Bytes>,
+        /// Keys of those that are damaged.
+        damaged: Vec<Bytes>,
+        /// Bytes that were read.
+        bytes: u64,
+    },
     /// Records were deleted.
     Forgot {
         /// Whether there are more.

@@ -9,7 +9,8 @@ use bytes::Bytes;
 use dynamo_merkle::Tree;
 use dynamo_ring::{NodeId, charter::Charter, register::Value};
 use dynamo_transfer::{
-    AnsweringSettings, ComparisonSettings, PartitionView, Schedule, ScheduleSettings, SliceSettings, SliceState, Slices,
+    AnsweringSettings, Class, ComparisonSettings, PartitionView, Schedule, ScheduleSettings, SliceSettings, SliceState,
+    Slices,
 };
 
 use crate::{
@@ -21,6 +22,7 @@ use crate::{
     message::{Answer, Question},
     registry::{self, Registry, RegistryEffect, Write},
     report::{FillReport, Report},
+    scrub::Scrub,
     step::Step,
     steward::{StepProgress, Steward},
 };
@@ -98,6 +100,7 @@ pub(crate) enum Ticket {
     Sealed(u64, Vec<u16>),
     Whole,
     Fenced,
+    Scrubbed,
     Job(Owner),
     Forgot(u16),
 }
@@ -148,6 +151,7 @@ pub struct Keeper {
     pub(crate) watched_until: u64,
     pub(crate) schedule: Schedule,
     slices: Slices,
+    pub(crate) scrub: Scrub,
     tickets: BTreeMap<u64, Ticket>,
     asked: BTreeMap<u64, (NodeId, Asked)>,
     next_number: u64,
@@ -198,6 +202,7 @@ impl Keeper {
             watched_until: 0,
             schedule: Schedule::new(me, settings.schedule, now, random),
             slices: Slices::new(settings.slices, now),
+            scrub: Scrub::default(),
             tickets: BTreeMap::new(),
             asked: BTreeMap::new(),
             // Answers to questions of an earlier run must not be taken for answers to this run's.
@@ -313,6 +318,19 @@ impl Keeper {
         self.slices.state(now)
     }
 
+    /// Records that were found damaged since the start, and passes over everything that were completed.
+    pub fn scrubbing(&self) -> (u64, u64) {
+        (self.scrub.damaged, self.scrub.passes)
+    }
+
+    pub(crate) fn slices_take(&mut self, class: Class, bytes: u64, now: u64) -> bool {
+        self.slices.take(class, bytes, now)
+    }
+
+    pub(crate) fn slices_give_back(&mut self, class: Class, bytes: u64) {
+        self.slices.give_back(class, bytes);
+    }
+
     /// For how long the two homes of some partition have not been known to be equal, at the longest, microseconds.
     pub fn stalest_us(&self, now: u64) -> u64 {
         self.schedule.stalest().map_or(0, |(_, _, since)| now.saturating_sub(since))
@@ -420,6 +438,13 @@ impl Keeper {
                 self.job_effects(out, at, effects);
             }
             Ticket::Forgot(partition) => self.forgot(partition, done, at),
+            Ticket::Scrubbed => {
+                let page = match done {
+                    StoreDone::Scrubbed { go_on, damaged, bytes } => Some((go_on, damaged, bytes)),
+                    _ => None,
+                };
+                self.scrubbed(page, at, effects);
+            }
         }
         self.advance(at, effects);
     }
@@ -434,6 +459,7 @@ impl Keeper {
         self.job_effects(out, at, effects);
         self.pull(at, effects);
         self.compare_homes(at, effects);
+        self.scrub_on(at, effects);
         self.look_for_leftovers(at);
         self.look_at_lonely(effects);
         self.ask_to_be_admitted(at, effects);

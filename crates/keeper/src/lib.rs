@@ -22,6 +22,7 @@ mod leftovers;
 pub mod message;
 pub mod registry;
 pub mod report;
+mod scrub;
 pub mod step;
 pub mod steward;
 mod turn;

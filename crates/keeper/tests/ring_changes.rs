@@ -96,6 +96,18 @@ fn an_emptied_disk_is_filled_and_votes_again_under_its_new_life() {
 }
 
 #[test]
+fn a_damaged_record_is_had_again_and_strict_reads_are_refused_meanwhile() {
+    let mut world = World::new(8, 3);
+    world.run_for(3 * S);
+    assert!(world.damage(2));
+    assert_eq!(world.keeper(2).map(dynamo_keeper::Keeper::refilling), Some(1));
+    world.run_until(20 * S, "it is whole again", World::settled);
+    world.clients = false;
+    world.run_until(20 * S, "all homes are equal", World::equal);
+    world.check_nothing_lost();
+}
+
+#[test]
 fn two_administrators_cannot_fork_the_ring() {
     for seed in 0..20 {
         let mut world = World::new(100 + seed, 4);

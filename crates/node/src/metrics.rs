@@ -49,6 +49,8 @@ pub struct NodeMetrics {
     background_p99: Gauge,
     background_bytes: [Gauge; 4],
     stalest: Gauge,
+    scrub_damaged: Gauge,
+    scrub_passes: Gauge,
     latency: Quantiles,
     foreground: Quantiles,
 }
@@ -98,6 +100,8 @@ impl NodeMetrics {
             "dynamo_anti_entropy_stalest_seconds",
             "For how long the two homes of some partition have not been known to be equal, at the longest"
         );
+        describe_gauge!("dynamo_scrub_damaged_records", "Damaged records taken out since the start, to be had again");
+        describe_gauge!("dynamo_scrub_passes", "Passes over all records, completed since the start");
         describe_gauge!("dynamo_requests_in_flight", "Requests not finished yet, read repair and hints included");
         let codes = (1..=11).filter_map(|code| ErrorCode::try_from(code).ok());
         Self {
@@ -131,6 +135,8 @@ impl NodeMetrics {
             background_bytes: ["hints", "transfers", "anti-entropy", "scrub"]
                 .map(|class| gauge!("dynamo_background_bytes", "class" => class)),
             stalest: gauge!("dynamo_anti_entropy_stalest_seconds"),
+            scrub_damaged: gauge!("dynamo_scrub_damaged_records"),
+            scrub_passes: gauge!("dynamo_scrub_passes"),
             latency: Quantiles::default(),
             foreground: Quantiles::default(),
         }
@@ -155,7 +161,7 @@ impl NodeMetrics {
     }
 
     /// What background work may do, and does.
-    pub fn background(&self, state: &dynamo_transfer::SliceState, stalest_us: u64) {
+    pub fn background(&self, state: &dynamo_transfer::SliceState, stalest_us: u64, (damaged, passes): (u64, u64)) {
         let seconds = |us: u64| Duration::from_micros(us).as_secs_f64();
         self.background_rate.set(state.rate_bytes_per_s as f64);
         self.background_p99.set(state.p99_us.map_or(0.0, seconds));
@@ -163,6 +169,8 @@ impl NodeMetrics {
             gauge.set(class.taken_bytes as f64);
         }
         self.stalest.set(seconds(stalest_us));
+        self.scrub_damaged.set(damaged as f64);
+        self.scrub_passes.set(passes as f64);
     }
 
     /// The 99th percentile of recent requests in microseconds, if there were enough to tell; halves what it remembers.

@@ -60,9 +60,10 @@ pub async fn run(config: Config, stop: watch::Receiver<bool>) -> anyhow::Result<
     if config.storage.engine == EngineKind::Memory {
         home.identity = home.identity.after_amnesia();
     }
-    let store = Arc::new(open_store(&config, id, &home.identity).await?);
+    let (store, lost_tail) = open_store(&config, id, &home.identity).await?;
+    let store = Arc::new(store);
     let metrics = recorder();
-    let node = Node::assemble(&config, &me, id, &home.identity, store.clone())?;
+    let node = Node::assemble(&config, &me, id, &home.identity, store.clone(), lost_tail)?;
     let outcome = node.serve(&config, listeners, metrics, stop).await;
     tokio::task::spawn_blocking(move || store.close()).await.context("closing the store")?;
     tracing::info!(node = me.name, "stopped");
@@ -86,7 +87,8 @@ impl Listeners {
     }
 }
 
-async fn open_store(config: &Config, id: NodeId, identity: &Identity) -> anyhow::Result<LocalStore> {
+/// The store, and whether its disk has lost writes that were durable.
+async fn open_store(config: &Config, id: NodeId, identity: &Identity) -> anyhow::Result<(LocalStore, bool)> {
     let storage = &config.storage;
     let settings = StoreSettings {
         durability: match storage.durability {
@@ -116,10 +118,10 @@ async fn open_store(config: &Config, id: NodeId, identity: &Identity) -> anyhow:
         tracing::error!(
             found = found.commit,
             expected = found.high_water,
-            "this disk has lost writes that were durable: they are fetched again from replicas as keys are read; check the disk"
+            "this disk has lost writes that were durable: they are fetched again from the replicas; check the disk"
         );
     }
-    Ok(store)
+    Ok((store, found.lost_tail))
 }
 
 /// The process's recorder: installed once, also when several nodes run in one process.
@@ -151,6 +153,7 @@ impl Node {
         id: NodeId,
         identity: &Identity,
         store: Arc<LocalStore>,
+        lost_tail: bool,
     ) -> anyhow::Result<Self> {
         let clock = Clock::new();
         let connect_timeout = Duration::from_millis(config.timeouts.connect_ms);
@@ -176,7 +179,8 @@ impl Node {
             metrics: Arc::new(NodeMetrics::new()),
             runtime: tokio::runtime::Handle::current(),
         });
-        let start = keeping::Start { incarnation: identity.incarnation, first, background: config.background.clone() };
+        let (incarnation, background) = (identity.incarnation, config.background.clone());
+        let start = keeping::Start { incarnation, first, background, lost_tail };
         let keeper = keeping::open(&coordinator, &start)?;
         let (version, charter, _) = keeping::known(&keeper);
         let gone = Gone { id, incarnation: identity.incarnation };

@@ -302,6 +302,16 @@ impl World {
         node.disk = Disk { fences: vec![0; usize::from(Q)], incarnation, ..Disk::default() };
     }
 
+    /// A record of this node's is found damaged.
+    pub fn damage(&mut self, number: u128) -> bool {
+        let records = self.nodes[&id(number)].disk.records.iter();
+        let mut keys = records.flat_map(|(partition, records)| records.keys().map(move |key| (*partition, key)));
+        let Some((partition, key)) = keys.next() else { return false };
+        let key = Bytes::from([&partition.to_be_bytes()[..], key].concat());
+        self.drive(id(number), |keeper, _, effects| keeper.damaged(key, effects));
+        true
+    }
+
     pub fn charter(&self, number: u128) -> Arc<Charter> {
         self.nodes[&id(number)].charter.clone()
     }
@@ -537,6 +547,15 @@ impl World {
                     .collect();
                 let go_on = rest.next().and(page.last().map(|last| last.key.clone()));
                 StoreDone::Page(Page { records: page, damaged: 0, go_on })
+            }
+            StoreAsk::Scrub { .. } => StoreDone::Scrubbed { go_on: None, damaged: vec![], bytes: 0 },
+            StoreAsk::Mend { key } => {
+                let partition = u16::from_be_bytes([key[0], key[1]]);
+                let bits = disk.records.get_mut(&partition).and_then(|records| records.remove(&key[2..]));
+                if let Some(bits) = bits {
+                    disk.trees.get_mut(&partition).unwrap().apply(hash(&key[2..]), Some(digest(bits)), None);
+                }
+                StoreDone::Kept
             }
             StoreAsk::Forget { partition, epoch, limit } => {
                 if disk.fences[usize::from(partition)] < epoch {

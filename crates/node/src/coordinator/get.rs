@@ -86,6 +86,7 @@ impl Coordinator {
             Ok(_) => self.on_refusal(id, me, Refusal::Invalid),
             Err(error) => {
                 self.metrics.engine_errors.increment(1);
+                self.report_damage(&error);
                 self.on_refusal(id, me, refusal_of_store(&error));
             }
         }

@@ -270,8 +270,16 @@ impl Coordinator {
     /// Takes note that the disk can't be written, so that the next write goes elsewhere at once.
     fn store_failed(&self, error: &StoreError) {
         self.metrics.engine_errors.increment(1);
+        self.report_damage(error);
         if matches!(error, StoreError::DiskFull | StoreError::DiskFailing(_)) {
             self.cluster.view().me().set_standing(Standing::ReadOnly);
+        }
+    }
+
+    /// A damaged record is had again from the other homes.
+    fn report_damage(&self, error: &StoreError) {
+        if let StoreError::Corrupt { record: Some(record), .. } = error {
+            self.keeper.send(KeeperNews::Damaged(record.as_bytes().clone()));
         }
     }
 

@@ -66,6 +66,8 @@ pub enum KeeperNews {
     Behind(NodeId),
     /// Gossip says which version of the register a node has.
     Version(NodeId, u64),
+    /// A request met a damaged record.
+    Damaged(Bytes),
 }
 
 /// Where news for the task goes. What peers ask is bounded by the places in their streams, what the keeper asked for by
@@ -120,6 +122,8 @@ pub struct Start {
     pub first: Charter,
     /// How much may go on behind the requests.
     pub background: BackgroundConfig,
+    /// The disk has lost writes that were durable: no partition is whole.
+    pub lost_tail: bool,
 }
 
 /// A keeper with what the disk holds.
@@ -127,7 +131,10 @@ pub struct Start {
 /// # Errors
 /// What it holds can't be used.
 pub fn open(coordinator: &Coordinator, start: &Start) -> anyhow::Result<Keeper> {
-    let kept = store::kept(coordinator, &start.first)?;
+    let mut kept = store::kept(coordinator, &start.first)?;
+    if start.lost_tail {
+        kept.whole = None;
+    }
     let shape = coordinator.store.with_tree(dynamo_ring::Partition(0), dynamo_merkle::Tree::shape);
     let comparison = ComparisonSettings::new(dynamo_storage::key::tree_hash, shape);
     let answering =
@@ -232,7 +239,8 @@ impl Keeping {
         if now >= self.next_sample_us {
             self.next_sample_us = now + SAMPLE_US;
             self.keeper.on_foreground(self.coordinator.metrics.foreground_p99_us(), now);
-            self.coordinator.metrics.background(&self.keeper.slices(now), self.keeper.stalest_us(now));
+            let (slices, stalest) = (self.keeper.slices(now), self.keeper.stalest_us(now));
+            self.coordinator.metrics.background(&slices, stalest, self.keeper.scrubbing());
         }
         let status = KeeperStatus { taken_us: now, ..KeeperStatus::of(&self.keeper) };
         self.membership.set_upkeep(status.leftovers as u32, status.refilling as u32);
@@ -280,6 +288,13 @@ impl Keeping {
             KeeperNews::Asked(asked) => self.administer(asked),
             KeeperNews::Newer(from) => self.drive(|keeper, _, effects| keeper.pull_from(from, effects)),
             KeeperNews::Behind(peer) => self.drive(|keeper, _, effects| keeper.tell_to(peer, effects)),
+            KeeperNews::Damaged(key) => {
+                tracing::warn!(
+                    partition = key.first_chunk().map(|two| u16::from_be_bytes(*two)),
+                    "a record is damaged: it is had again from the other homes"
+                );
+                self.drive(|keeper, _, effects| keeper.damaged(key, effects));
+            }
             KeeperNews::Version(of, version) => self.keeper.on_version(of, version),
         }
     }

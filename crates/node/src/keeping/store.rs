@@ -56,6 +56,7 @@ enum What {
     Simple,
     Merge,
     Page { after: Option<Bytes> },
+    Scrub,
 }
 
 /// A merge of several records.
@@ -99,6 +100,11 @@ impl Pending {
                 let read = Read::Scan { partition, after: key, limit: 4096, bytes_max };
                 submit_read(coordinator, read, pending(What::Page { after }, 1));
             }
+            StoreAsk::Scrub { partition, after, bytes_max } => {
+                let after = after.as_ref().and_then(|after| RecordKey::decode(after).ok());
+                let read = Read::Scan { partition: Partition(partition), after, limit: 4096, bytes_max };
+                submit_read(coordinator, read, pending(What::Scrub, 1));
+            }
             ask => match simple(ask) {
                 Some(Asked::Op(op)) => submit(coordinator, op, &pending(What::Simple, 1)),
                 Some(Asked::Read(read)) => submit_read(coordinator, read, pending(What::Simple, 1)),
@@ -116,7 +122,7 @@ impl Pending {
                 tracing::debug!(%error, "the store failed the keeper");
                 StoreDone::Failed
             }
-            (_, Ok(Outcome::MetaSet | Outcome::Fenced)) => StoreDone::Kept,
+            (_, Ok(Outcome::MetaSet | Outcome::Fenced | Outcome::Mended(_))) => StoreDone::Kept,
             (_, Ok(Outcome::Forgot { left })) => StoreDone::Forgot { left },
             (_, Ok(Outcome::Leaf { entries, end })) => {
                 let entry = |(key, digest): (Bytes, u64)| Entry { key: key.to_vec().into(), digest };
@@ -125,6 +131,7 @@ impl Pending {
             (_, Ok(Outcome::Records(found))) => {
                 StoreDone::Records(found.into_iter().map(|(_, found)| stored(found)).collect())
             }
+            (What::Scrub, Ok(Outcome::Scan { entries, end })) => scrubbed(entries, end),
             (What::Page { after }, Ok(Outcome::Scan { entries, end })) => StoreDone::Page(page(after, entries, end)),
             (_, Ok(_)) => StoreDone::Failed,
         };
@@ -167,6 +174,7 @@ fn simple(ask: StoreAsk) -> Option<Asked> {
         StoreAsk::Forget { partition, epoch, limit } => {
             Asked::Op(Op::Forget { partition: Partition(partition), epoch, limit })
         }
+        StoreAsk::Mend { key } => Asked::Op(Op::Mend { key: RecordKey::decode(&key).ok()? }),
         StoreAsk::Leaf { partition, leaf, after, entries_max, bytes_max } => {
             Asked::Read(Read::Leaf { partition: Partition(partition), leaf, after, entries_max, bytes_max })
         }
@@ -174,7 +182,7 @@ fn simple(ask: StoreAsk) -> Option<Asked> {
             let key = |key: Bytes| RecordKey::decode(&key).ok().filter(|key| key.partition().0 == partition);
             Asked::Read(Read::Records { keys: keys.into_iter().map(key).collect::<Option<_>>()?, bytes_max })
         }
-        StoreAsk::Merge { .. } | StoreAsk::Page { .. } => return None,
+        StoreAsk::Merge { .. } | StoreAsk::Page { .. } | StoreAsk::Scrub { .. } => return None,
     })
 }
 
@@ -216,6 +224,14 @@ fn page(after: &Option<Bytes>, entries: Vec<ScanEntry>, end: bool) -> Page {
         }
     }
     page
+}
+
+fn scrubbed(entries: Vec<ScanEntry>, end: bool) -> StoreDone {
+    let go_on = entries.last().map(|last| last.key.as_bytes().clone()).filter(|_| !end);
+    let size = |entry: &ScanEntry| entry.key.as_bytes().len() + entry.state.as_ref().map_or(0, |(set, _)| set.len());
+    let bytes = entries.iter().map(|entry| size(entry) as u64).sum();
+    let damaged = entries.into_iter().filter(|entry| entry.state.is_err()).map(|entry| entry.key.as_bytes().clone());
+    StoreDone::Scrubbed { go_on, damaged: damaged.collect(), bytes }
 }
 
 fn submit(coordinator: &Coordinator, op: Op, pending: &Arc<Pending>) {

@@ -43,10 +43,10 @@ struct Args {
 /// so that all sources go one way.
 #[derive(Debug, clap::Args)]
 struct CommonKeys {
-    /// Which of cluster.members this node is (node.name; required)
+    /// This node's name: one of cluster.members', or a new one of a node that is to join (node.name; required)
     #[arg(long)]
     name: Option<String>,
-    /// Its zone (node.zone) [default: what cluster.members says]
+    /// Its zone (node.zone) [default: what cluster.members says; required of a node that is to join]
     #[arg(long)]
     zone: Option<String>,
     /// Where data and identity are kept (node.data_dir) [default: /var/lib/dynamo]

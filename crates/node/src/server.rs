@@ -23,7 +23,7 @@ use tokio::{net::TcpListener, sync::watch, task::JoinSet};
 use crate::{
     buckets::Buckets,
     clock::Clock,
-    cluster::{Cluster, View},
+    cluster::{Cluster, Standing, View},
     completion::LocalStore,
     config::{Config, DurabilityKind, EngineKind, LimitsConfig, MemberConfig},
     connections::incoming,
@@ -391,7 +391,12 @@ struct Events {
 impl LinkEvents for Events {
     fn up(&self, peer: NodeId, class: Class) {
         if class == Class::Foreground {
-            self.membership.heard_from(peer);
+            return self.membership.heard_from(peer);
+        }
+        // It may be the background stream alone that had broken: then no news of the peer's state will come.
+        let view = self.coordinator.cluster.view();
+        if view.peer(peer).is_some_and(|peer| peer.standing() == Standing::Up) {
+            self.handoff.send(HandoffNews::Reachable(peer, true));
         }
     }
 

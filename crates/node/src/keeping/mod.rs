@@ -183,6 +183,8 @@ impl Keeping {
     ) -> Self {
         let status = Arc::new(ArcSwap::from_pointee(KeeperStatus::of(&keeper)));
         coordinator.cluster.set_whole(Arc::new(keeper.whole().to_vec()));
+        // Known from the first moment: who waits for the end of a refill must not see one that has not begun.
+        membership.set_upkeep(keeper.leftovers() as u32, keeper.refilling() as u32);
         Self {
             keeper,
             coordinator,

@@ -110,12 +110,19 @@ pub fn describe_ring(coordinator: &Coordinator, membership: &Membership) -> Desc
 impl Admin for AdminService {
     async fn status(&self, _: Request<StatusRequest>) -> Result<Response<StatusResponse>, Status> {
         let me = self.coordinator.cluster.me;
-        let mut nodes: Vec<NodeStatus> = self
-            .membership
-            .with(|machine| machine.members().map(|(info, detector)| self.node_status(info, detector)).collect());
+        let view = self.coordinator.cluster.view();
+        // Of those that are no members only they that run are of interest: who left and is gone is not missed.
+        let shown = |info: &NodeInfo, detector: &Detector| {
+            info.id == me
+                || view.ring.member(info.id).is_some()
+                || matches!(detector.state(), PeerState::Up | PeerState::Suspect)
+        };
+        let mut nodes: Vec<NodeStatus> = self.membership.with(|machine| {
+            let nodes = machine.members().filter(|(info, detector)| shown(info, detector));
+            nodes.map(|(info, detector)| self.node_status(info, detector)).collect()
+        });
         nodes.sort_by(|a, b| a.name.cmp(&b.name));
         let asked = self.membership.with(|machine| machine.info(me).map(|info| info.name.clone())).unwrap_or_default();
-        let view = self.coordinator.cluster.view();
         let cluster = self.coordinator.cluster.name.clone();
         Ok(Response::new(StatusResponse { cluster, asked, ring_epoch: view.ring.epoch(), nodes }))
     }

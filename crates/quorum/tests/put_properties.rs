@@ -126,6 +126,7 @@ impl Observer {
                 }
                 PutEffect::KeepHint { hint_for } => {
                     assert!(self.home(hint_for));
+                    assert!(!self.case.local || hint_for != self.case.me, "nobody delivers from a node to itself");
                     assert!(self.kept.insert(hint_for), "kept twice");
                 }
                 PutEffect::Finished => self.see_finished(),
@@ -176,7 +177,9 @@ impl Observer {
                 self.sends.get(node).is_some_and(|sends| sends.iter().any(|(hint_for, _)| *hint_for == Some(home)))
                     || (*node == self.case.me && self.case.local && self.local_hint == Some(home))
             };
-            let settled = self.acked.contains_key(&home) || self.kept.contains(&home) || self.acked.keys().any(hinted);
+            let own = self.case.local && home == self.case.me;
+            let settled =
+                own || self.acked.contains_key(&home) || self.kept.contains(&home) || self.acked.keys().any(hinted);
             assert!(settled, "{home:?} would miss the write silently");
         }
     }

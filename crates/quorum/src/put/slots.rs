@@ -57,8 +57,16 @@ impl Put {
         if let Some(index) = spare {
             self.use_spare(index);
         }
+        self.keep(slot, effects);
+    }
+
+    /// Nobody stands in for a home: the coordinator remembers what it misses. Not of itself: its own copy was written
+    /// before anything was sent, and nobody would ever deliver a hint from a node to itself.
+    pub(super) fn keep(&mut self, slot: u8, effects: &mut PutEffects) {
         self.settled |= 1 << slot;
-        effects.push(PutEffect::KeepHint { hint_for: self.replicas[usize::from(slot)].node });
+        if self.local != Some(slot) {
+            effects.push(PutEffect::KeepHint { hint_for: self.replicas[usize::from(slot)].node });
+        }
     }
 
     fn use_spare(&mut self, index: usize) {

@@ -38,8 +38,7 @@ impl Put {
         if self.verdict == Verdict::Acknowledged {
             for slot in 0..self.homes {
                 if late && !self.is_settled(slot) {
-                    self.settled |= 1 << slot;
-                    effects.push(PutEffect::KeepHint { hint_for: self.replicas[usize::from(slot)].node });
+                    self.keep(slot, effects);
                 }
             }
             if (0..self.homes).all(|slot| self.is_settled(slot)) {

@@ -136,13 +136,14 @@ impl Completion for Done {
         match self {
             Self::Local { coordinator, id, step: Step::Read, .. } => coordinator.read_here(id, result),
             Self::Local { coordinator, id, durable, hint_for, .. } => {
-                if let (Some(home), Ok(_)) = (hint_for, &result) {
+                // Also after an error: what was committed and could not be synced is kept, and has to be delivered.
+                if let Some(home) = hint_for {
                     coordinator.handoff.hint_stored(home);
                 }
                 coordinator.stored_here(id, result.map(|_| durable));
             }
             Self::Peer { id, place, durable, hint } => {
-                if let (Some((events, home)), Ok(_)) = (hint, &result) {
+                if let Some((events, home)) = hint {
                     events.hint_stored(home);
                 }
                 place.send(ReplicaReply { id, reply: Some(peer_reply(result, durable)) });

@@ -306,11 +306,9 @@ impl Coordinator {
 
     /// The engine has kept it, or could not: then the home misses the write until it is read.
     pub(crate) fn hint_kept(&self, home: NodeId, kept: bool) {
-        if kept {
-            self.metrics.hints_kept.increment(1);
-            self.handoff.hint_stored(home);
-        } else {
-            self.metrics.hints_lost.increment(1);
-        }
+        let count = if kept { &self.metrics.hints_kept } else { &self.metrics.hints_lost };
+        count.increment(1);
+        // Also after an error: see `Done`.
+        self.handoff.hint_stored(home);
     }
 }

@@ -5,7 +5,6 @@ use std::cell::RefCell;
 /// Every branch that is counted.
 pub const BRANCHES: &[(&str, &str)] = &[
     ("put.forwarded", "a node that is no home sends a write on to one"),
-    ("put.forwarded_again", "the home refuses, and the next is asked"),
     ("put.coordinated_without_home", "no home can be reached: a fallback coordinates"),
     ("put.coordinator_lost", "the home that coordinated is lost before it answers"),
     ("put.refused_at_once", "W cannot be met, and the client hears before anything is written"),
@@ -26,10 +25,8 @@ pub const BRANCHES: &[(&str, &str)] = &[
     ("get.refused_at_once", "R cannot be met, and the client hears at once"),
     ("get.failed", "a read fails after it began"),
     ("get.from_hints", "a fallback answers out of its hints"),
-    ("get.corrupt", "a replica's record is damaged"),
     ("handoff.delivered", "a hint was confirmed and dropped"),
     ("handoff.moved_on", "a hint that changed after it was sent is kept"),
-    ("handoff.nothing_left", "a note of a record that is gone"),
     ("handoff.refused", "the target refuses a hint"),
     ("handoff.interrupted", "the target is lost with hints under way"),
     ("gossip.suspect", "a peer lets requests time out"),
@@ -48,7 +45,6 @@ pub const BRANCHES: &[(&str, &str)] = &[
     ("disk.reopened", "a broken engine is opened again"),
     ("store.opened_clean", "a store is opened that was closed in order"),
     ("store.opened_unclean", "a store is opened after a crash: memories are broken"),
-    ("store.opened_lost_tail", "a store has lost what had been durable"),
     ("store.hints_full", "a hint is refused for want of room"),
     ("store.batched", "several operations make one batch"),
     ("identity.new_incarnation", "an empty disk is another life"),

@@ -44,8 +44,8 @@ pub struct Stream {
     /// The server's life that it was opened to.
     pub server_life: u32,
     /// Before this nothing arrives there, or back: order is kept.
-    there_at: u64,
-    back_at: u64,
+    pub there_at: u64,
+    pub back_at: u64,
     pub waiting_there: VecDeque<Box<ReplicaRequest>>,
     pub waiting_back: VecDeque<Box<ReplicaReply>>,
 }
@@ -169,13 +169,22 @@ impl Network {
         self.streams.iter().enumerate().map(|(at, stream)| (at as u16, stream))
     }
 
-    /// Closes a stream: what is under way or waits is lost. Returns whether it was open.
+    /// Closes a stream: what is under way or waits is lost. Returns whether it was open; if not, nothing changes.
     pub fn close(&mut self, stream: u16) -> bool {
         let stream = self.stream(stream);
+        if !stream.open {
+            return false;
+        }
         stream.generation += 1;
         stream.waiting_there.clear();
         stream.waiting_back.clear();
-        std::mem::replace(&mut stream.open, false)
+        stream.open = false;
+        true
+    }
+
+    /// Whether something in an open stream is late: sent again and again, it holds up what is behind it.
+    pub fn is_backed_up(&self, now: u64) -> bool {
+        self.streams.iter().any(|stream| stream.open && stream.there_at.max(stream.back_at) > now)
     }
 
     /// When a message that is put into a stream now arrives.

@@ -1,4 +1,5 @@
-//! No acknowledged write is lost (§4.4, 4.5): its version stands at the end, or one that causally follows it.
+//! No acknowledged write is lost (§4.4, 4.5): its version stands at the end, or one that causally follows it, or a delete
+//! followed it. (A delete itself may be collected: what it deleted must not come back, and that is `phantom`'s matter.)
 
 use super::{Evidence, Violation};
 use crate::history::WriteOutcome;
@@ -10,13 +11,15 @@ pub fn check(evidence: &Evidence<'_>) -> Option<Violation> {
     let history = evidence.history;
     evidence.keys().filter(|key| !evidence.bucket(*key).last_write_wins).find_map(|key| {
         let standing = &evidence.ending(key).standing;
-        let safe = history.past_of(standing);
-        let acknowledged = |write: &&u32| history.write(**write).outcome == WriteOutcome::Acknowledged;
+        let safe = evidence.covered_by(key, standing);
+        let acknowledged = |write: &&u32| {
+            let record = history.write(**write);
+            record.outcome == WriteOutcome::Acknowledged && !record.delete
+        };
         let lost = evidence.writes(key).iter().filter(acknowledged).find(|write| safe.binary_search(write).is_err())?;
         let record = history.write(*lost);
-        let kind = if record.delete { "delete" } else { "write" };
         let what = format!(
-            "{kind} {lost} of client-{} was acknowledged at {:.3} s and is lost: {standing:?} stand, and none has seen it",
+            "write {lost} of client-{} was acknowledged at {:.3} s and is lost: {standing:?} stand, and none has seen it",
             record.client,
             record.ended_us.unwrap_or(0) as f64 / 1e6
         );

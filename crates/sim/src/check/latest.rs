@@ -20,8 +20,11 @@ fn one(evidence: &Evidence<'_>, key: u16) -> Option<Violation> {
     let stamp = |write: WriteId| history.write(write).minted.map(|minted| (minted.timestamp, minted.dot));
     let last = standing.first().map(|write| (stamp(*write), history.past_of(&[*write])));
     let acknowledged = |write: &&WriteId| history.write(**write).outcome == WriteOutcome::Acknowledged;
+    let last_delete =
+        evidence.writes(key).iter().filter(|write| history.write(**write).delete).map(|write| stamp(*write)).max();
     let lost = |write: &&WriteId| match &last {
-        None => true,
+        // The latest was a delete, and it was collected.
+        None => stamp(**write) > last_delete.flatten(),
         // One that lost at once, to something later that was there already, has no stamp of its own.
         Some((winner, past)) => {
             let own = stamp(**write).filter(|(timestamp, _)| timestamp.0 > 0);

@@ -80,6 +80,15 @@ impl<'a> Evidence<'a> {
         &self.by_key[usize::from(key)]
     }
 
+    /// All that these writes of a key follow, themselves included, and what deletes of the key followed: a delete that was
+    /// collected stands nowhere. Sorted.
+    fn covered_by(&self, key: u16, writes: &[WriteId]) -> Vec<WriteId> {
+        let made =
+            |write: &&WriteId| self.history.write(**write).delete && self.history.write(**write).minted.is_some();
+        let ends: Vec<WriteId> = writes.iter().chain(self.writes(key).iter().filter(made)).copied().collect();
+        self.history.past_of(&ends)
+    }
+
     fn ending(&self, key: u16) -> &Ending {
         &self.endings[usize::from(key)]
     }

@@ -18,11 +18,13 @@ pub fn check(evidence: &Evidence<'_>) -> Option<Violation> {
     history.reads.iter().filter(|read| promises(read.key)).find_map(|read| {
         let before = |write: &&u32| {
             let write = history.write(**write);
-            write.outcome == WriteOutcome::Acknowledged && write.ended_us.is_some_and(|ended| ended < read.began_us)
+            !write.delete
+                && write.outcome == WriteOutcome::Acknowledged
+                && write.ended_us.is_some_and(|ended| ended < read.began_us)
         };
         let mut expected = evidence.writes(read.key).iter().filter(before).peekable();
         expected.peek()?;
-        let past = history.past_of(&read.found);
+        let past = evidence.covered_by(read.key, &read.found);
         let missed = expected.find(|write| past.binary_search(write).is_err())?;
         let what = format!(
             "client-{} read {:?} at {:.3} s, and write {missed} had been acknowledged before it asked",

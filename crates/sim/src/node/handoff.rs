@@ -153,7 +153,6 @@ impl Node {
                 self.send_hint(target, &key, set, digest, kernel);
             }
             (HandoffAsk::Hint(key), Ok(_)) => {
-                cover!("handoff.nothing_left");
                 self.forget(target, key, 0, HandoffAsk::Forget, kernel);
             }
             (HandoffAsk::Forget(key), _) => self.drive(target, kernel, |delivery, now, _, effects| {

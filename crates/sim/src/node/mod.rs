@@ -248,13 +248,13 @@ impl Node {
         match done {
             Done::Local { id, step: Step::Read, .. } => self.read_here(id, result, kernel),
             Done::Local { id, durable, hint_for, .. } => {
-                if let (Some(home), Ok(_)) = (hint_for, &result) {
+                if let Some(home) = hint_for {
                     self.hint_stored(home, kernel);
                 }
                 self.stored_here(id, result.map(|_| durable), kernel);
             }
             Done::Peer { stream, generation, id, durable, hint_for } => {
-                if let (Some(home), Ok(_)) = (hint_for, &result) {
+                if let Some(home) = hint_for {
                     self.hint_stored(home, kernel);
                 }
                 let reply = replica::reply(id, result, durable);

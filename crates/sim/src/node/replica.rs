@@ -87,12 +87,9 @@ impl Node {
     }
 
     pub(super) fn note_read(&self, key: u16, result: &Result<Outcome, StoreError>) {
-        match result {
-            Ok(Outcome::State(Some(_))) if !self.shape.homes(key).contains(&u16::from(self.me)) => {
-                cover!("get.from_hints");
-            }
-            Err(StoreError::Corrupt { .. }) => cover!("get.corrupt"),
-            _ => {}
+        let found = matches!(result, Ok(Outcome::State(Some(_))));
+        if found && !self.shape.homes(key).contains(&u16::from(self.me)) {
+            cover!("get.from_hints");
         }
     }
 }

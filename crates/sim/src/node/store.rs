@@ -408,9 +408,6 @@ fn examine(found: &Totals, known: Option<HighWater>, epochs: &mut Epochs) {
     let new = known.is_none() && found.commit == 0;
     let lost_tail = found.commit < known.map_or(0, |known| known.commit) || (known.is_none() && !new);
     let clean = new || known.is_some_and(|known| known.clean && known.commit == found.commit);
-    if lost_tail {
-        cover!("store.opened_lost_tail");
-    }
     if !clean || lost_tail {
         cover!("store.opened_unclean");
         epochs.raise_floor();

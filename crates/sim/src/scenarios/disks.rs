@@ -21,6 +21,10 @@ pub fn one_fsync(seed: u64, shape: &mut Chance) -> Plan {
         add(&mut plan, at, lasts, Fault::Crash { node, power });
         at += lasts + chance.between(500, 6_000);
     }
+    if chance.permille(500) {
+        let node = chance.below(5) as u8;
+        add(&mut plan, chance.between(5_000, 30_000), chance.between(1_000, 10_000), Fault::DiskFailing { node });
+    }
     super::network::cut_some(&mut plan, 1);
     plan
 }
@@ -63,7 +67,8 @@ pub fn hint_flood(seed: u64, shape: &mut Chance) -> Plan {
 /// One disk is lost in a run: W durable copies leave one at least.
 pub fn wiped(seed: u64, shape: &mut Chance) -> Plan {
     let mut plan = five(seed, shape, 50_000);
-    fill(&mut plan, Mix { anywhere: 80, ..Mix::USUAL });
+    plan.keys = plan.keys.min(12);
+    fill(&mut plan, Mix { anywhere: 80, get: 30, blind: 27, ..Mix::USUAL });
     let mut chance = faults(seed);
     let node = chance.below(5) as u8;
     add(&mut plan, chance.between(5_000, 40_000), chance.between(200, 10_000), Fault::Wipe { node });
@@ -73,5 +78,25 @@ pub fn wiped(seed: u64, shape: &mut Chance) -> Plan {
     }
     super::nodes::crash_some(&mut plan, 2);
     super::network::cut_some(&mut plan, 2);
+    plan
+}
+
+/// What was acknowledged was durable W times over, however slow the disks: power may go everywhere at once.
+pub fn blackouts(seed: u64, shape: &mut Chance) -> Plan {
+    let mut plan = five(seed, shape, 40_000);
+    fill(&mut plan, Mix { per_second: 6, get: 25, put: 20, blind: 20, update: 30, ..Mix::USUAL });
+    let mut chance = faults(seed);
+    for node in 0..5 {
+        let times = chance.between(20, 150) as u32;
+        add(&mut plan, 2_500, 40_000, Fault::DiskSlow { node, times });
+    }
+    let mut at = chance.between(4_000, 8_000);
+    while at < 36_000 {
+        for node in 0..5 {
+            let lasts = chance.between(300, 2_000);
+            add(&mut plan, at, lasts, Fault::Crash { node, power: true });
+        }
+        at += chance.between(4_000, 9_000);
+    }
     plan
 }

@@ -65,6 +65,7 @@ pub const ALL: &[Scenario] = &[
         about: "one durable copy of W, and power cuts of a node at a time (§6.1)",
         plan: disks::one_fsync,
     },
+    Scenario { name: "blackouts", about: "slow disks, and power that goes everywhere at once", plan: disks::blackouts },
     Scenario { name: "full-disks", about: "disks without space, slow ones, failing ones", plan: disks::full },
     Scenario {
         name: "hint-flood",
@@ -80,5 +81,15 @@ pub const ALL: &[Scenario] = &[
         name: "forgetful",
         about: "fallbacks take writes, hand them off, forget them, and take more (riak_kv 679)",
         plan: workload::forgetful,
+    },
+    Scenario {
+        name: "flapping-homes",
+        about: "homes come back for a moment and lose power again, with hints for them under way",
+        plan: workload::flapping_homes,
+    },
+    Scenario {
+        name: "slow-ways",
+        about: "every way is slow in its own measure, and a few keys are read and written all the time",
+        plan: network::slow_ways,
     },
 ];

@@ -91,3 +91,20 @@ pub fn long_cut(seed: u64, shape: &mut Chance) -> Plan {
     }
     plan
 }
+
+/// Replicas are stale all the time, and repairs meet newer writes on their way.
+pub fn slow_ways(seed: u64, shape: &mut Chance) -> Plan {
+    let mut plan = five(seed, shape, 40_000);
+    plan.keys = 3;
+    plan.buckets = vec![BucketPlan::STRICT];
+    fill(&mut plan, Mix { clients: 8, per_second: 5, get: 50, put: 5, blind: 30, update: 15, anywhere: 100 });
+    let mut chance = faults(seed);
+    for from in 0..5 {
+        for to in (0..5).filter(|to| *to != from) {
+            let slow_us = if chance.permille(400) { chance.between(20_000, 250_000) as u32 } else { 0 };
+            let bad = Fault::Bad { from: vec![from], to: vec![to], slow_us, loss: 0, duplicate: 0, reorder: 0 };
+            add(&mut plan, 2_000, 40_000, bad);
+        }
+    }
+    plan
+}

@@ -141,3 +141,27 @@ pub fn forgetful(seed: u64, shape: &mut Chance) -> Plan {
     }
     plan
 }
+
+/// W = 1, so that a hint may be the only copy; and its home loses power again while it takes it.
+pub fn flapping_homes(seed: u64, shape: &mut Chance) -> Plan {
+    let mut plan = five(seed, shape, 60_000);
+    plan.keys = 12;
+    plan.buckets = vec![BucketPlan { w: Some(1), ..BucketPlan::DEFAULT }];
+    fill(&mut plan, Mix { per_second: 6, get: 15, put: 20, blind: 35, update: 25, anywhere: 100, ..Mix::USUAL });
+    let mut chance = faults(seed);
+    for node in 0..5 {
+        let times = chance.between(50, 200) as u32;
+        add(&mut plan, 2_500, 60_000, Fault::DiskSlow { node, times });
+    }
+    let mut at = 4_000;
+    while at + 8_000 < u64::from(plan.run_ms) {
+        let away = chance.between(1_500, 4_000);
+        let back = chance.between(60, 700);
+        for node in chance.some_of(5, 4) {
+            add(&mut plan, at, away, Fault::Crash { node, power: true });
+            add(&mut plan, at + away + back, 1_000, Fault::Crash { node, power: true });
+        }
+        at += away + back + chance.between(3_000, 6_000);
+    }
+    plan
+}

@@ -73,8 +73,11 @@ impl World {
                 let wrong = self.hosts[usize::from(*of)].volume();
                 self.hold_down(*node, false);
                 let host = &mut self.hosts[usize::from(*node)];
-                host.own = Some(host.volume());
-                host.mount(wrong);
+                // A disk that is nobody's would be taken for its own.
+                if wrong.is_of_somebody() {
+                    host.own = Some(host.volume());
+                    host.mount(wrong);
+                }
             }
             Fault::Clock { node, by_ms } => {
                 self.kernel.clock_error_ms[usize::from(*node)] += by_ms;

@@ -37,6 +37,12 @@ pub struct Volume {
     beside: Beside,
 }
 
+impl Volume {
+    pub fn is_of_somebody(&self) -> bool {
+        self.beside.identity.is_some()
+    }
+}
+
 /// A node's host.
 pub struct Host {
     pub disk: Arc<SimDisk>,
@@ -239,9 +245,10 @@ impl World {
         if !same || !self.kernel.network.connected(client, server) {
             return self.tell_lost(client, server, class, if same { Lost::Timeout } else { Lost::Refused });
         }
-        self.kernel.network.close(stream);
         let state = self.kernel.network.stream(stream);
+        state.generation += 1;
         state.open = true;
+        (state.there_at, state.back_at) = (0, 0);
         state.server_life = server_life;
         let kernel = &mut self.kernel;
         if let Some(node) = &mut self.hosts[usize::from(client)].node {
@@ -253,7 +260,7 @@ impl World {
         let (client, server, _) = self.kernel.network.ends(stream);
         let cut = self.kernel.network.is_cut(client, server);
         let state = self.kernel.network.stream(stream);
-        if state.generation != generation {
+        if state.generation != generation || !state.open {
             return;
         }
         if cut || !state.waiting_there.is_empty() {
@@ -262,6 +269,10 @@ impl World {
         }
         let server_life = state.server_life;
         if self.kernel.lives[usize::from(server)] != server_life {
+            // The host does not know the connection. (One that is off says nothing.)
+            if self.kernel.powers[usize::from(server)] != Power::Off {
+                self.kernel.break_stream(stream, Lost::Refused);
+            }
             return;
         }
         let again = |request| Event::StreamRequest { stream, generation, request };
@@ -274,7 +285,7 @@ impl World {
         let (client, server, class) = self.kernel.network.ends(stream);
         let cut = self.kernel.network.is_cut(server, client);
         let state = self.kernel.network.stream(stream);
-        if state.generation != generation {
+        if state.generation != generation || !state.open {
             return;
         }
         if cut || !state.waiting_back.is_empty() {

@@ -63,6 +63,16 @@ impl World {
                 return Some(format!("node-{number} takes a node for less than up"));
             }
         }
+        let network = &self.kernel.network;
+        let of_the_past = |(number, stream): &(u16, &crate::network::Stream)| {
+            stream.open && stream.server_life != self.kernel.lives[usize::from(network.ends(*number).1)]
+        };
+        if network.streams().any(|stream| of_the_past(&stream)) {
+            return Some("a stream is open to a node's former life".into());
+        }
+        if network.is_backed_up(self.kernel.now) {
+            return Some("messages are late on their streams".into());
+        }
         let mut digests = self.hosts.iter().filter_map(|host| host.node.as_ref()).map(|node| node.buckets_digest());
         let first = digests.next();
         if !digests.all(|digest| Some(digest) == first) {

@@ -107,7 +107,6 @@ impl Node {
             return Ended::No;
         }
         if refusal != Refusal::Unreachable {
-            cover!("put.forwarded_again");
             entry.tried.push(entry.home);
             return match next_coordinator(&entry.candidates, &entry.tried) {
                 Some(next) => {

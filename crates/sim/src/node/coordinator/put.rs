@@ -1,10 +1,11 @@
 //! Coordinating a put or delete (§4.5, 4.6): mint here, send the merged state to the others, count acknowledgements.
 
 use bytes::Bytes;
-use dynamo_quorum::{NodeState, Put, PutEffect, PutEffects, PutSettings, Refusal};
+use dynamo_quorum::{Durability, NodeState, Put, PutEffect, PutEffects, PutSettings, Refusal};
 use dynamo_ring::NodeId;
 use dynamo_storage::{Applied, Op, StoreError};
 use dynamo_version::{Causality, Mode, Payload, SiblingSet, Timestamp};
+use smallvec::SmallVec;
 
 use super::{DEADLINE_US, Ended, Entry, REPLICA_US, ReplyTo, Write, forward, not_enough, refused_by_store};
 use crate::{
@@ -31,6 +32,8 @@ pub(in crate::node) struct PutEntry {
     set: Bytes,
     digest: u64,
     context: Bytes,
+    /// Who was sent it.
+    sent: SmallVec<[NodeId; 4]>,
     reply: Option<ReplyTo>,
 }
 
@@ -98,6 +101,7 @@ impl Node {
             set: Bytes::new(),
             digest: 0,
             context: Bytes::new(),
+            sent: SmallVec::new(),
             reply: Some(reply),
         };
         let id = self.insert(Entry::Put(Box::new(entry)), kernel);
@@ -257,7 +261,7 @@ impl Node {
     fn send_write(
         &mut self,
         id: u64,
-        entry: &PutEntry,
+        entry: &mut PutEntry,
         to: NodeId,
         hint_for: Option<NodeId>,
         sync: bool,
@@ -266,9 +270,10 @@ impl Node {
         if hint_for.is_some() {
             cover!("put.hint_sent");
         }
-        if sync && self.durability() == dynamo_quorum::Durability::OneDurable && entry.context.is_empty() {
+        if sync && self.durability() == Durability::OneDurable && entry.sent.contains(&to) {
             cover!("put.resent_for_durability");
         }
+        entry.sent.push(to);
         let (set, digest, mode) = (entry.set.clone(), entry.digest, self.shape.bucket_of(entry.key).mode);
         let peer = index_of(to);
         if peer == self.me {
@@ -302,11 +307,10 @@ impl Node {
 
     /// The engine has kept it, or could not: then the home misses the write until it is read.
     pub(in crate::node) fn hint_kept(&mut self, home: u8, kept: bool, kernel: &mut Kernel) {
-        if kept {
-            self.hint_stored(home, kernel);
-        } else {
+        if !kept {
             cover!("put.hint_lost");
         }
+        self.hint_stored(home, kernel);
     }
 }
 

@@ -4,8 +4,13 @@ use std::{env, error::Error, fs, path::PathBuf};
 
 use prost::Message as _;
 
-const FILES: [&str; 4] =
-    ["dynamo/v1/kv.proto", "dynamo/v1/admin.proto", "dynamo/v1/replica.proto", "dynamo/v1/gossip.proto"];
+const FILES: [&str; 5] = [
+    "dynamo/v1/kv.proto",
+    "dynamo/v1/admin.proto",
+    "dynamo/v1/ring.proto",
+    "dynamo/v1/replica.proto",
+    "dynamo/v1/gossip.proto",
+];
 
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo:rerun-if-changed=proto");

@@ -7,7 +7,7 @@ use dynamo_client::Code;
 /// The exit codes, as `dynamo --help` lists them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Exit {
-    /// Nothing there; or a load or verify with failures.
+    /// Nothing there; a load or verify with failures; or a node that must not be switched off.
     NotFound = 1,
     /// The command line, the bucket or the context is wrong: the same again fails again.
     Usage = 2,
@@ -72,6 +72,7 @@ pub fn exit_of(code: &Code) -> Exit {
         Code::InvalidArgument | Code::UnknownBucket | Code::BadContext | Code::BucketConflict | Code::BadEndpoint => {
             Exit::Usage
         }
+        Code::UnknownNode => Exit::NotFound,
         _ => Exit::Unavailable,
     }
 }
@@ -97,9 +98,10 @@ mod tests {
         {
             assert_eq!(exit_of(&code), Exit::Usage);
         }
-        for code in [Code::NotEnoughReplicas, Code::Unreachable, Code::Timeout, Code::DiskFull] {
+        for code in [Code::NotEnoughReplicas, Code::Unreachable, Code::Timeout, Code::DiskFull, Code::RingConflict] {
             assert_eq!(exit_of(&code), Exit::Unavailable);
         }
+        assert_eq!(exit_of(&Code::UnknownNode), Exit::NotFound);
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 mod args;
 mod bench;
+mod change;
 mod commands;
 mod failure;
 mod local;
@@ -17,5 +18,8 @@ use clap::Parser;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    commands::Cli::parse().run()
+    match commands::storage_node(std::env::args_os().skip(1)) {
+        Some(args) => dynamo_node::cli::main_with(args),
+        None => commands::Cli::parse().run(),
+    }
 }

@@ -128,12 +128,14 @@ impl Failed {
             Code::BadEndpoint => (Next::Elsewhere, true),
             // Not the answering node was lost, but the one to which it had sent the write on.
             Code::CoordinatorLost | Code::Timeout => (Next::IfRead, false),
-            Code::NotEnoughReplicas | Code::Internal => (Next::SecondOpinion, false),
+            Code::NotEnoughReplicas | Code::NoMajority | Code::Internal => (Next::SecondOpinion, false),
             Code::InvalidArgument
             | Code::UnknownBucket
             | Code::BadContext
             | Code::TooManySiblings
-            | Code::BucketConflict => (Next::Nobody, false),
+            | Code::BucketConflict
+            | Code::RingConflict
+            | Code::UnknownNode => (Next::Nobody, false),
         };
         Self { error, next, avoid }
     }
@@ -143,7 +145,7 @@ impl Failed {
 mod tests {
     use super::*;
 
-    const CODES: [Code; 14] = [
+    const CODES: [Code; 17] = [
         Code::InvalidArgument,
         Code::UnknownBucket,
         Code::BadContext,
@@ -158,6 +160,9 @@ mod tests {
         Code::Unreachable,
         Code::BadEndpoint,
         Code::Timeout,
+        Code::RingConflict,
+        Code::UnknownNode,
+        Code::NoMajority,
     ];
 
     #[test]

@@ -36,6 +36,13 @@ pub enum Code {
     BadEndpoint,
     /// No answer in time: a write may or may not have happened.
     Timeout,
+    /// A change of the ring does not fit the ring as it is. Nothing was changed.
+    RingConflict,
+    /// No node has this name. Nothing was changed.
+    UnknownNode,
+    /// No majority of the members answers, or not the node that was asked about: a change of the ring may or may not have
+    /// been made.
+    NoMajority,
 }
 
 /// A failed request.
@@ -73,6 +80,7 @@ impl Error {
                 | Code::Unreachable
                 | Code::DiskFull
                 | Code::NotEnoughReplicas
+                | Code::NoMajority
         )
     }
 
@@ -80,7 +88,10 @@ impl Error {
     /// second version: in a bucket that keeps siblings it can bring back what somebody has superseded meanwhile, in one
     /// where the last write wins it can hide a newer value. So read the key first.
     pub fn may_have_happened(&self) -> bool {
-        matches!(self.code, Code::NotEnoughReplicas | Code::CoordinatorLost | Code::Timeout | Code::Internal)
+        matches!(
+            self.code,
+            Code::NotEnoughReplicas | Code::CoordinatorLost | Code::Timeout | Code::Internal | Code::NoMajority
+        )
     }
 
     pub(crate) fn from_code(code: i32, message: String) -> Self {

@@ -1,7 +1,7 @@
 //! The client library: straight to a coordinator (§6.4), with contexts, retries and merging.
 //!
 //! Where things are: [`Client`] the requests; `ask` from node to node until one answers; `attempt` whether a request may
-//! go to another node; `session` one multiplexed stream per node, with `pending` and `frames`; `nodes` which node to
+//! go to another node; `admin` buckets, status and changes of the ring; `session` one multiplexed stream per node, with `pending` and `frames`; `nodes` which node to
 //! use; `map` the ring; [`Error`] what can go wrong. Reconciling siblings is the caller's ([`Client::update`] takes a
 //! merge).
 
@@ -21,6 +21,7 @@ mod pending;
 mod requests;
 mod session;
 
+pub use admin::ring::RingChanges;
 pub use client::Client;
 pub use config::{Config, Routing};
 pub use dynamo_version::text as context_text;

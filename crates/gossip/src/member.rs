@@ -66,6 +66,12 @@ pub struct NodeInfo {
     pub load: Load,
     /// Its ring's epoch: which membership it goes by (§4.8.1).
     pub ring_epoch: u64,
+    /// Its version of the ring's register: another than its peers' has news for one of them.
+    pub ring_version: u64,
+    /// Partitions of which it has records and is no home any more.
+    pub leftovers: u32,
+    /// Partitions of which it is a home and that are being filled.
+    pub refilling: u32,
 }
 
 /// How new a [`NodeInfo`] is (§4.8.1): the greater is the newer. The generation grows with each start of the node (a

@@ -5,7 +5,8 @@ use std::fmt;
 use crate::message::{ENTRIES_MAX, Entry, KEY_BYTES_MAX, KEYS_BYTES_MAX, Key, NODES_MAX};
 use crate::shape::{DEPTH_MAX, Shape};
 
-/// The hash of a key that both sides' trees use: [`Tree::apply`](crate::Tree::apply) must be given the same.
+/// The hash of a key that both sides' trees use: [`Tree::apply`](crate::Tree::apply) must be given the same. Its first
+/// bits choose the leaf ([`Shape::leaf_of`]).
 pub type KeyHash = fn(&[u8]) -> u64;
 
 /// Bounds of an exchange. The two sides may differ in all but the hash.
@@ -70,8 +71,8 @@ pub struct Difference {
     pub theirs: Option<u64>,
 }
 
-/// Keys of one leaf to be read from the store. Pages of a leaf need not come from one snapshot. A store in order of keys
-/// finds a leaf's keys by an index (leaf, key) that is kept with the writes, or by going through the whole partition.
+/// Keys of one leaf to be read from the store. Pages of a leaf need not come from one snapshot. A store whose
+/// keys begin with the hash's first bits has a leaf's keys in one range.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct LeafRead {
     /// Comes back with the page.

@@ -37,9 +37,15 @@ impl Shape {
         self.nodes_at(self.depth)
     }
 
-    /// The leaf of a key. Any bits of the hash may be what put the key into its partition: they are mixed first.
+    /// The leaf of a key: the first bits of its hash, as they are, so that a store which orders keys by them has a leaf's
+    /// keys in one range. Within a partition they must be as good as random: not of the bits that chose the partition.
     pub fn leaf_of(self, key_hash: u64) -> u32 {
-        (scramble(key_hash) >> (u64::BITS - 4 * u32::from(self.depth))) as u32
+        (key_hash >> (u64::BITS - self.leaf_bits())) as u32
+    }
+
+    /// How many bits of a key's hash choose its leaf.
+    pub const fn leaf_bits(self) -> u32 {
+        4 * self.depth as u32
     }
 
     /// Nodes of a level; the root alone is level 0, the leaves are level `depth`.

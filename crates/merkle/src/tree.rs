@@ -77,9 +77,17 @@ impl Tree {
             if leaf >= shape.leaves() {
                 return None;
             }
-            tree.add(leaf, sum.wrapping_sub(tree.leaf(leaf)));
+            tree.set_leaf(leaf, sum);
         }
         Some(tree)
+    }
+
+    /// Gives a leaf another sum, 0 to empty it: for one that stands written down, or was worked out beside the tree.
+    ///
+    /// Panics for a leaf beyond the shape.
+    pub fn set_leaf(&mut self, leaf: u32, sum: u64) {
+        assert!(leaf < self.shape.leaves(), "leaf {leaf} in {self:?}");
+        self.add(leaf, sum.wrapping_sub(self.leaf(leaf)));
     }
 
     /// The shape.

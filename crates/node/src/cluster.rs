@@ -95,7 +95,10 @@ impl Peer {
 pub struct View {
     /// The ring.
     pub ring: Ring,
+    /// All that this node talks to, by id: the ring's members, those who are to be, and this node.
     peers: Vec<Arc<Peer>>,
+    /// By place in the ring's members: the place in `peers`.
+    members: Vec<u16>,
     me: usize,
 }
 
@@ -103,22 +106,24 @@ pub struct View {
 pub type Candidates = SmallVec<[Candidate; 8]>;
 
 impl View {
-    /// `peers` in the order of the ring's members.
+    /// `peers` has the ring's members and this node, each once, in any order.
     ///
     /// # Panics
-    /// If they are not, or `me` is not among them: the caller checked both.
-    pub fn new(ring: Ring, peers: Vec<Arc<Peer>>, me: NodeId) -> Self {
-        assert!(ring.members().iter().map(|member| member.id).eq(peers.iter().map(|peer| peer.id)));
-        let me = peers.iter().position(|peer| peer.id == me).expect("this node is a member of its ring");
-        Self { ring, peers, me }
+    /// If it has not: the caller made it so.
+    pub fn new(ring: Ring, mut peers: Vec<Arc<Peer>>, me: NodeId) -> Self {
+        peers.sort_by_key(|peer| peer.id);
+        let place = |id| peers.binary_search_by_key(&id, |peer: &Arc<Peer>| peer.id).expect("it is among the peers");
+        let members = ring.members().iter().map(|member| place(member.id) as u16).collect();
+        let me = place(me);
+        Self { ring, peers, members, me }
     }
 
-    /// All members.
+    /// All that this node talks to, itself included.
     pub fn peers(&self) -> &[Arc<Peer>] {
         &self.peers
     }
 
-    /// A member.
+    /// One of them.
     pub fn peer(&self, id: NodeId) -> Option<&Arc<Peer>> {
         self.peers.binary_search_by_key(&id, |peer| peer.id).ok().map(|index| &self.peers[index])
     }
@@ -134,7 +139,8 @@ impl View {
     /// does not count (`strict`), it is asked after all, as the slowest: it may answer, a node left out can not.
     pub fn candidates(&self, partition: Partition, strict: bool) -> Candidates {
         let homes = usize::from(self.ring.n());
-        let walk = || self.ring.walk_ids(partition).iter().map(|index| &self.peers[usize::from(*index)]);
+        let peer = |index: &u16| &self.peers[usize::from(self.members[usize::from(*index)])];
+        let walk = || self.ring.walk_ids(partition).iter().map(peer);
         let ask_suspects = strict || walk().filter(|peer| peer.standing() == Standing::Up).take(homes).count() < homes;
         let candidate = |(place, peer): (usize, &Arc<Peer>)| {
             let (state, latency_us) = match peer.standing() {
@@ -156,17 +162,34 @@ pub struct Cluster {
     /// This node.
     pub me: NodeId,
     view: ArcSwap<View>,
+    /// By partition: whether this node has all that it ever acknowledged as its home.
+    whole: ArcSwap<Vec<bool>>,
 }
 
 impl Cluster {
     /// A cluster at its first view.
     pub fn new(name: String, me: NodeId, view: View) -> Self {
-        Self { name, me, view: ArcSwap::from_pointee(view) }
+        Self { name, me, view: ArcSwap::from_pointee(view), whole: ArcSwap::default() }
     }
 
     /// The current view.
     pub fn view(&self) -> arc_swap::Guard<Arc<View>> {
         self.view.load()
+    }
+
+    /// Requests go by another view from now on.
+    pub fn adopt(&self, view: View) {
+        self.view.store(Arc::new(view));
+    }
+
+    /// Whether strict reads of a partition can be answered here: its disk was not emptied, or it has been filled since.
+    pub fn is_whole(&self, partition: Partition) -> bool {
+        self.whole.load().get(usize::from(partition.0)).copied().unwrap_or(false)
+    }
+
+    /// These partitions are whole from now on.
+    pub fn set_whole(&self, whole: Arc<Vec<bool>>) {
+        self.whole.store(whole);
     }
 }
 

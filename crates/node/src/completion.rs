@@ -13,6 +13,7 @@ use tokio::sync::mpsc::OwnedPermit;
 use crate::{
     coordinator::{Coordinator, RequestId, refusal_of_store, wire_refusal},
     handoff::{HandoffEvents, HandoffNews},
+    keeping::Pending,
 };
 
 /// The node's store.
@@ -55,6 +56,8 @@ pub enum Done {
         /// Hears of a hint that was stored.
         hint: Option<(HandoffEvents, NodeId)>,
     },
+    /// What the keeper asked for.
+    Keeper(Arc<Pending>),
     /// A hint that the coordinator keeps.
     KeptHint {
         /// The coordinator.
@@ -86,6 +89,8 @@ pub enum HandoffAsk {
     Hint(dynamo_storage::RecordKey),
     /// To drop a hint that was delivered.
     Drop(dynamo_storage::RecordKey),
+    /// To take in a hint for a node that left, this one being a home of its key; with its digest.
+    Kept(dynamo_storage::RecordKey, u64),
     /// To drop a hint that has nothing to deliver.
     Forget(dynamo_storage::RecordKey),
 }
@@ -155,6 +160,7 @@ impl Completion for Done {
                 }
             }
             Self::Task(waiting) => drop(waiting.send(result)),
+            Self::Keeper(pending) => pending.done(result),
             Self::Handoff { events, target, what } => events.send(HandoffNews::Engine { target, what, result }),
         }
     }

@@ -96,6 +96,9 @@ fn node_to_wire((info, version): (NodeInfo, Version)) -> GossipNode {
         hints: info.load.hints_held,
         disk_free: info.load.disk_free,
         ring_epoch: info.ring_epoch,
+        ring_version: info.ring_version,
+        leftovers: info.leftovers,
+        refilling: info.refilling,
     }
 }
 
@@ -126,6 +129,9 @@ fn node_from_wire(node: GossipNode) -> Option<(NodeInfo, Version)> {
             disk_free: node.disk_free,
         },
         ring_epoch: node.ring_epoch,
+        ring_version: node.ring_version,
+        leftovers: node.leftovers,
+        refilling: node.refilling,
     };
     Some((info, version_from_wire(node.version)))
 }
@@ -188,6 +194,9 @@ mod tests {
             disk: Disk::Failing,
             load: Load { keys: 1, tombstones: 2, bytes: 3, hints_held: 4, disk_free: 5 },
             ring_epoch: 6,
+            ring_version: 21,
+            leftovers: 22,
+            refilling: 23,
         };
         let version = Version { generation: 8, number: 9 };
         let digest =

@@ -43,6 +43,8 @@ pub enum HandoffNews {
     Reply(ReplicaReply),
     /// The target can be reached, or no longer.
     Reachable(NodeId, bool),
+    /// The ring is another: hints for who left it go to others.
+    Ring,
 }
 
 /// Where news for the task goes. The queue holds at most what the task itself asked for (a page and a window for each
@@ -74,6 +76,11 @@ impl HandoffEvents {
         }
     }
 
+    /// The ring is another.
+    pub fn ring_changed(&self) {
+        self.send(HandoffNews::Ring);
+    }
+
     /// Something happened. After the task's end it is dropped.
     pub fn send(&self, news: HandoffNews) {
         let _ = self.news.send(news);
@@ -87,7 +94,8 @@ pub struct Handoff {
     settings: DeliverySettings,
     deliveries: BTreeMap<NodeId, Delivery>,
     reachable: BTreeSet<NodeId>,
-    sent: HashMap<u64, (NodeId, Bytes, u64)>,
+    /// By number: the target, the key, the digest, and who was sent it: the target, or a home in its place.
+    sent: HashMap<u64, (NodeId, Bytes, u64, NodeId)>,
     next_id: u64,
 }
 
@@ -115,11 +123,23 @@ impl Handoff {
         }
     }
 
+    /// Hints are for a key's homes, not for a node for ever: those of who is no member any more can be delivered.
+    fn look_for_gone(&mut self) {
+        let view = self.coordinator.cluster.view();
+        let gone: Vec<NodeId> =
+            self.deliveries.keys().copied().filter(|target| view.ring.member(*target).is_none()).collect();
+        drop(view);
+        for target in gone {
+            self.drive(target, |delivery, now, _, effects| delivery.on_target_up(now, effects));
+        }
+    }
+
     fn take_stored(&mut self) {
         let targets = std::mem::take(&mut *self.inbox.stored.0.lock());
         for target in targets {
             let new = !self.deliveries.contains_key(&target);
-            let up = self.reachable.contains(&target);
+            let gone = self.coordinator.cluster.view().ring.member(target).is_none();
+            let up = gone || self.reachable.contains(&target);
             self.drive(target, |delivery, now, _, effects| {
                 delivery.on_hint_stored(now, effects);
                 if new && up {
@@ -148,18 +168,19 @@ impl Handoff {
             }
             HandoffNews::Reachable(target, false) => {
                 self.reachable.remove(&target);
-                self.sent.retain(|_, (to, ..)| *to != target);
+                self.lost(target);
                 if let Some(delivery) = self.deliveries.get_mut(&target) {
                     delivery.on_target_down();
                 }
             }
             HandoffNews::Reply(reply) => self.replied(reply),
+            HandoffNews::Ring => self.look_for_gone(),
             HandoffNews::Engine { target, what, result } => self.engine_done(target, what, result),
         }
     }
 
     fn replied(&mut self, reply: ReplicaReply) {
-        let Some((target, key, digest)) = self.sent.remove(&reply.id) else { return };
+        let Some((target, key, digest, _)) = self.sent.remove(&reply.id) else { return };
         let refusal = match reply.reply {
             Some(Reply::Ack(_)) => {
                 return self
@@ -186,6 +207,14 @@ impl Handoff {
             (HandoffAsk::Hint(key), Ok(Outcome::State(Some((set, digest))))) => self.send(target, &key, set, digest),
             // Gone already, or a note of a record that is gone: nothing will ever be delivered.
             (HandoffAsk::Hint(key), Ok(_)) => self.forget(target, key, 0, HandoffAsk::Forget),
+            (HandoffAsk::Kept(key, digest), Ok(_)) => {
+                let key = key.as_bytes().clone();
+                self.drive(target, |delivery, now, _, effects| delivery.on_confirmed(&key, digest, now, effects));
+            }
+            (HandoffAsk::Kept(key, _), Err(error)) => {
+                tracing::debug!(%target, %error, "a hint for a home of ours could not be taken in");
+                self.refuse(target, key.as_bytes(), Refusal::Overloaded);
+            }
             (HandoffAsk::Forget(key), _) => {
                 self.drive(target, |delivery, now, _, effects| delivery.on_dropped(key.as_bytes(), true, now, effects));
             }
@@ -223,15 +252,55 @@ impl Handoff {
             ReplicaWrite { bucket, key: parts.key, set, digest, last_write_wins, hint_for: Bytes::new(), sync: true };
         let id = self.next_id;
         self.next_id += 1;
+        let Some(to) = self.heir(target, record) else {
+            return self.refuse(target, record.as_bytes(), Refusal::Unreachable);
+        };
         let view = self.coordinator.cluster.view();
-        let request =
-            ReplicaRequest { id, epoch: view.ring.epoch(), request: Some(replica_request::Request::Write(write)) };
-        let links = view.peer(target).and_then(|peer| peer.links.as_ref());
+        let epoch = view.ring.epoch();
+        if to == self.coordinator.cluster.me {
+            let ReplicaWrite { set, digest, .. } = write;
+            let mode = if last_write_wins { Mode::LastWriteWins } else { Mode::Siblings };
+            let op = Op::Merge { key: record.clone(), set, digest, mode, hint_for: None, epoch, sync: true };
+            let done = self.done(target, HandoffAsk::Kept(record.clone(), digest));
+            if let Err((done, busy)) = self.coordinator.store.submit(op, done) {
+                done.not_taken(busy);
+            }
+            return;
+        }
+        let request = ReplicaRequest { id, epoch, request: Some(replica_request::Request::Write(write)) };
+        let links = view.peer(to).and_then(|peer| peer.links.as_ref());
         match links.map(|links| links.of(Class::Background).send(request)) {
             Some(Ok(())) => {
-                self.sent.insert(id, (target, record.as_bytes().clone(), digest));
+                self.sent.insert(id, (target, record.as_bytes().clone(), digest, to));
             }
             _ => self.refuse(target, record.as_bytes(), Refusal::Unreachable),
+        }
+    }
+
+    /// Who gets a hint: its target while that is a home of the key; else a home that can be had, this node first. The
+    /// others have it from that one, by comparing.
+    fn heir(&self, target: NodeId, record: &RecordKey) -> Option<NodeId> {
+        let view = self.coordinator.cluster.view();
+        let homes = view.ring.preference_list(record.partition());
+        if homes.contains(&target) {
+            return Some(target);
+        }
+        let me = self.coordinator.cluster.me;
+        let open = |id: &NodeId| {
+            let links = view.peer(*id).and_then(|peer| peer.links.as_ref());
+            links.is_some_and(|links| links.of(Class::Background).is_open())
+        };
+        homes.contains(&me).then_some(me).or_else(|| homes.iter().copied().find(open))
+    }
+
+    /// No answer of this peer will come: what was sent to it in a target's place is tried again, with the target's own.
+    fn lost(&mut self, peer: NodeId) {
+        let lost: Vec<(NodeId, Bytes)> =
+            self.sent.extract_if(|_, (.., to)| *to == peer).map(|(_, (target, key, ..))| (target, key)).collect();
+        for (target, key) in lost {
+            if target != peer {
+                self.refuse(target, &key, Refusal::Unreachable);
+            }
         }
     }
 

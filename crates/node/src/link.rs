@@ -79,6 +79,8 @@ pub struct Link {
     waiting_since_us: AtomicU64,
     /// When the peer last sent anything over this link.
     heard_us: AtomicU64,
+    /// Turns true when the peer is no longer talked to.
+    retired: watch::Sender<bool>,
 }
 
 impl Link {
@@ -92,6 +94,7 @@ impl Link {
             clock,
             waiting_since_us: AtomicU64::new(0),
             heard_us: AtomicU64::new(0),
+            retired: watch::Sender::new(false),
         }
     }
 
@@ -126,7 +129,17 @@ impl Link {
         }
     }
 
-    /// Connects, reads replies, and reconnects, until `stop` turns true.
+    /// Whether the stream is open.
+    pub fn is_open(&self) -> bool {
+        self.sender.load().is_some()
+    }
+
+    /// Ends the link: the peer has left the cluster.
+    pub fn retire(&self) {
+        self.retired.send_replace(true);
+    }
+
+    /// Connects, reads replies, and reconnects, until `stop` turns true or the link is retired.
     pub async fn run(
         self: Arc<Self>,
         identity: StreamIdentity,
@@ -134,10 +147,12 @@ impl Link {
         mut stop: watch::Receiver<bool>,
     ) {
         let mut pause = RECONNECT_MIN;
-        while !*stop.borrow() {
+        let mut retired = self.retired.subscribe();
+        while !*stop.borrow() && !*retired.borrow() {
             let outcome = tokio::select! {
                 outcome = self.session(&identity, &*events) => outcome,
                 _ = stop.wait_for(|stop| *stop) => Ok(()),
+                _ = retired.wait_for(|retired| *retired) => Err(Status::unavailable("the peer has left the cluster")),
             };
             let connected = self.sender.swap(None).is_some();
             self.waiting_since_us.store(0, Ordering::Relaxed);
@@ -153,6 +168,7 @@ impl Link {
             tokio::select! {
                 () = tokio::time::sleep(pause) => {}
                 _ = stop.wait_for(|stop| *stop) => {}
+                _ = retired.wait_for(|retired| *retired) => {}
             }
         }
     }
@@ -233,6 +249,7 @@ fn request_bytes(request: &ReplicaRequest) -> usize {
     64 + match &request.request {
         Some(replica_request::Request::Write(write)) => write.set.len(),
         Some(replica_request::Request::Put(put)) => put.value.len(),
+        Some(replica_request::Request::Keep(keep)) => keep.question.len(),
         _ => 0,
     }
 }

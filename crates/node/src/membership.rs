@@ -22,6 +22,7 @@ use crate::{
     coordinator::Coordinator,
     gossip_wire,
     handoff::HandoffNews,
+    keeping::KeeperNews,
     link::{self, Lost},
 };
 
@@ -129,6 +130,22 @@ impl Membership {
         creation
     }
 
+    /// The ring is another.
+    pub fn ring_changed(self: &Arc<Self>, epoch: u64, version: u64) {
+        self.update_self(|info| (info.ring_epoch, info.ring_version) = (epoch, version));
+        self.publish_states();
+    }
+
+    /// What this node says of the partitions that it has or lacks.
+    pub fn set_upkeep(&self, leftovers: u32, refilling: u32) {
+        self.machine.lock().set_self(|info| (info.leftovers, info.refilling) = (leftovers, refilling));
+    }
+
+    /// Where a node's peers reach it, as far as is known.
+    pub fn address(&self, id: NodeId) -> String {
+        self.with(|machine| machine.info(id).map(|info| info.peer_addr.clone())).unwrap_or_default()
+    }
+
     /// Reads the machine.
     pub fn with<T>(&self, read: impl FnOnce(&Gossip) -> T) -> T {
         read(&self.machine.lock())
@@ -203,6 +220,7 @@ impl Membership {
         let view = self.coordinator.cluster.view();
         let machine = self.machine.lock();
         for (info, detector) in machine.members() {
+            self.coordinator.keeper.send(KeeperNews::Version(info.id, info.ring_version));
             let Some(peer) = view.peer(info.id) else { continue };
             let Some(links) = &peer.links else { continue };
             if !info.peer_addr.is_empty() {

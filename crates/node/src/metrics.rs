@@ -33,13 +33,26 @@ pub struct NodeMetrics {
     pub forwarded: Counter,
     /// Engine operations that failed.
     pub engine_errors: Counter,
+    /// Requests begun again because the ring turned under them.
+    pub tried_again: Counter,
+    ring_epoch: Gauge,
+    ring_changing: Gauge,
+    leftovers: Gauge,
+    refilling: Gauge,
     inflight: Gauge,
     keys: Gauge,
     tombstones: Gauge,
     hints: Gauge,
     disk_free: Gauge,
     corrupt: Gauge,
+    background_rate: Gauge,
+    background_p99: Gauge,
+    background_bytes: [Gauge; 4],
+    stalest: Gauge,
+    scrub_damaged: Gauge,
+    scrub_passes: Gauge,
     latency: Quantiles,
+    foreground: Quantiles,
 }
 
 impl NodeMetrics {
@@ -63,6 +76,32 @@ impl NodeMetrics {
         describe_counter!("dynamo_hints_delivered_total", "Hints that reached their home");
         describe_counter!("dynamo_writes_forwarded_total", "Writes sent on to a home replica");
         describe_counter!("dynamo_engine_errors_total", "Engine operations that failed");
+        describe_counter!(
+            "dynamo_requests_tried_again_total",
+            "Requests begun again because the ring turned under them"
+        );
+        describe_gauge!("dynamo_ring_epoch", "Epoch of the ring that this node goes by");
+        describe_gauge!("dynamo_ring_changing", "1 while a change of the ring is under way");
+        describe_gauge!(
+            "dynamo_leftover_partitions",
+            "Partitions of which this node has records and is no home any more: they are handed over"
+        );
+        describe_gauge!(
+            "dynamo_refilling_partitions",
+            "Partitions that are being filled from the other replicas after this node's disk was emptied"
+        );
+        describe_gauge!("dynamo_background_rate_bytes_per_second", "What background work may move at present (§6.5)");
+        describe_gauge!(
+            "dynamo_background_foreground_p99_seconds",
+            "The foreground's 99th percentile as the controller of background work saw it last"
+        );
+        describe_gauge!("dynamo_background_bytes", "Bytes that background work was allowed to move, by class");
+        describe_gauge!(
+            "dynamo_anti_entropy_stalest_seconds",
+            "For how long the two homes of some partition have not been known to be equal, at the longest"
+        );
+        describe_gauge!("dynamo_scrub_damaged_records", "Damaged records taken out since the start, to be had again");
+        describe_gauge!("dynamo_scrub_passes", "Passes over all records, completed since the start");
         describe_gauge!("dynamo_requests_in_flight", "Requests not finished yet, read repair and hints included");
         let codes = (1..=11).filter_map(|code| ErrorCode::try_from(code).ok());
         Self {
@@ -80,13 +119,26 @@ impl NodeMetrics {
             hints_delivered: counter!("dynamo_hints_delivered_total"),
             forwarded: counter!("dynamo_writes_forwarded_total"),
             engine_errors: counter!("dynamo_engine_errors_total"),
+            tried_again: counter!("dynamo_requests_tried_again_total"),
+            ring_epoch: gauge!("dynamo_ring_epoch"),
+            ring_changing: gauge!("dynamo_ring_changing"),
+            leftovers: gauge!("dynamo_leftover_partitions"),
+            refilling: gauge!("dynamo_refilling_partitions"),
             inflight: gauge!("dynamo_requests_in_flight"),
             keys: gauge!("dynamo_keys"),
             tombstones: gauge!("dynamo_tombstones"),
             hints: gauge!("dynamo_hints_held"),
             disk_free: gauge!("dynamo_disk_free_bytes"),
             corrupt: gauge!("dynamo_corrupt_records"),
+            background_rate: gauge!("dynamo_background_rate_bytes_per_second"),
+            background_p99: gauge!("dynamo_background_foreground_p99_seconds"),
+            background_bytes: ["hints", "transfers", "anti-entropy", "scrub"]
+                .map(|class| gauge!("dynamo_background_bytes", "class" => class)),
+            stalest: gauge!("dynamo_anti_entropy_stalest_seconds"),
+            scrub_damaged: gauge!("dynamo_scrub_damaged_records"),
+            scrub_passes: gauge!("dynamo_scrub_passes"),
             latency: Quantiles::default(),
+            foreground: Quantiles::default(),
         }
     }
 
@@ -100,15 +152,43 @@ impl NodeMetrics {
         self.corrupt.set(counters.corrupt() as f64);
     }
 
+    /// Where the ring stands.
+    pub fn keeping(&self, status: &crate::keeping::KeeperStatus) {
+        self.ring_epoch.set(status.charter.ring().epoch() as f64);
+        self.ring_changing.set(if status.charter.change().is_some() { 1.0 } else { 0.0 });
+        self.leftovers.set(status.leftovers as f64);
+        self.refilling.set(status.refilling as f64);
+    }
+
+    /// What background work may do, and does.
+    pub fn background(&self, state: &dynamo_transfer::SliceState, stalest_us: u64, (damaged, passes): (u64, u64)) {
+        let seconds = |us: u64| Duration::from_micros(us).as_secs_f64();
+        self.background_rate.set(state.rate_bytes_per_s as f64);
+        self.background_p99.set(state.p99_us.map_or(0.0, seconds));
+        for (gauge, class) in self.background_bytes.iter().zip(&state.classes) {
+            gauge.set(class.taken_bytes as f64);
+        }
+        self.stalest.set(seconds(stalest_us));
+        self.scrub_damaged.set(damaged as f64);
+        self.scrub_passes.set(passes as f64);
+    }
+
+    /// The 99th percentile of recent requests in microseconds, if there were enough to tell; halves what it remembers.
+    pub fn foreground_p99_us(&self) -> Option<u64> {
+        self.foreground.take(0.99)
+    }
+
     /// A get was answered.
     pub fn got(&self, us: u64) {
         self.get_seconds.record(Duration::from_micros(us));
         self.latency.record(us);
+        self.foreground.record(us);
     }
 
     /// A put or delete was answered.
     pub fn put(&self, us: u64) {
         self.put_seconds.record(Duration::from_micros(us));
+        self.foreground.record(us);
     }
 
     /// A request was answered with an error.

@@ -5,14 +5,17 @@ use std::{sync::Arc, time::Duration};
 use anyhow::{Context, anyhow};
 use dynamo_gossip::{Gossip, NodeInfo, Phase, Settings as GossipSettings};
 use dynamo_quorum::Durability;
-use dynamo_ring::NodeId;
+use dynamo_ring::{
+    NodeId,
+    charter::{Charter, Gone},
+};
 use dynamo_storage::engine::MemoryEngine;
 use dynamo_storage::{DataDir, Durability as StoreDurability, Identity as Minting, Settings as StoreSettings};
 use dynamo_transfer::DeliverySettings;
 use dynamo_version::ContextCodec;
 use dynamo_wire::v1::{
     ReplicaReply, admin_server::AdminServer, gossip_server::GossipServer, kv_server::KvServer,
-    replica_server::ReplicaServer,
+    replica_server::ReplicaServer, ring_admin_server::RingAdminServer,
 };
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use tokio::{net::TcpListener, sync::watch, task::JoinSet};
@@ -20,7 +23,7 @@ use tokio::{net::TcpListener, sync::watch, task::JoinSet};
 use crate::{
     buckets::Buckets,
     clock::Clock,
-    cluster::{Cluster, Links, Peer, View},
+    cluster::{Cluster, View},
     completion::LocalStore,
     config::{Config, DurabilityKind, EngineKind, LimitsConfig, MemberConfig},
     connections::incoming,
@@ -28,12 +31,14 @@ use crate::{
     handoff::{self, Handoff, HandoffEvents, HandoffNews},
     http::{self, Readiness},
     identity::{self, Identity},
-    link::{Class, Link, LinkEvents, Lost, PEER_MESSAGE_BYTES, StreamIdentity},
+    keeping::{self, KeeperEvents, KeeperNews, Keeping},
+    link::{Class, LinkEvents, Lost, PEER_MESSAGE_BYTES, StreamIdentity},
     listen::listen,
     membership::{self, Membership},
     metrics::NodeMetrics,
+    network::Network,
     replica::Replicas,
-    service::{admin::AdminService, gossip::GossipService, kv::KvService, replica::ReplicaService},
+    service::{admin::AdminService, gossip::GossipService, kv::KvService, replica::ReplicaService, ring::RingService},
 };
 
 /// A peer holds three connections; more than a thousand peers are more than a ring can have.
@@ -47,7 +52,7 @@ const CONNECTION_WINDOW: u32 = 16 << 20;
 /// # Errors
 /// The node could not start (a port taken, a data directory that is not its own), or its engine failed to close.
 pub async fn run(config: Config, stop: watch::Receiver<bool>) -> anyhow::Result<()> {
-    let me = config.me().cloned().ok_or_else(|| anyhow!("cluster.members does not name this node"))?;
+    let me = config.this_node();
     let listeners = Listeners::bind(&config).await?;
     let id = NodeId::initial(&config.cluster.name, &me.name);
     // Held until the node has stopped.
@@ -55,9 +60,10 @@ pub async fn run(config: Config, stop: watch::Receiver<bool>) -> anyhow::Result<
     if config.storage.engine == EngineKind::Memory {
         home.identity = home.identity.after_amnesia();
     }
-    let store = Arc::new(open_store(&config, id, &home.identity).await?);
+    let (store, lost_tail) = open_store(&config, id, &home.identity).await?;
+    let store = Arc::new(store);
     let metrics = recorder();
-    let node = Node::assemble(&config, &me, id, &home.identity, store.clone())?;
+    let node = Node::assemble(&config, &me, id, &home.identity, store.clone(), lost_tail)?;
     let outcome = node.serve(&config, listeners, metrics, stop).await;
     tokio::task::spawn_blocking(move || store.close()).await.context("closing the store")?;
     tracing::info!(node = me.name, "stopped");
@@ -81,7 +87,8 @@ impl Listeners {
     }
 }
 
-async fn open_store(config: &Config, id: NodeId, identity: &Identity) -> anyhow::Result<LocalStore> {
+/// The store, and whether its disk has lost writes that were durable.
+async fn open_store(config: &Config, id: NodeId, identity: &Identity) -> anyhow::Result<(LocalStore, bool)> {
     let storage = &config.storage;
     let settings = StoreSettings {
         durability: match storage.durability {
@@ -111,10 +118,10 @@ async fn open_store(config: &Config, id: NodeId, identity: &Identity) -> anyhow:
         tracing::error!(
             found = found.commit,
             expected = found.high_water,
-            "this disk has lost writes that were durable: they are fetched again from replicas as keys are read; check the disk"
+            "this disk has lost writes that were durable: they are fetched again from the replicas; check the disk"
         );
     }
-    Ok(store)
+    Ok((store, found.lost_tail))
 }
 
 /// The process's recorder: installed once, also when several nodes run in one process.
@@ -133,9 +140,10 @@ struct Node {
     coordinator: Arc<Coordinator>,
     membership: Arc<Membership>,
     handoff: Handoff,
-    links: Vec<Arc<Link>>,
-    stream: StreamIdentity,
+    keeping: Keeping,
+    network: Arc<Network>,
     handoff_events: HandoffEvents,
+    keeper_events: KeeperEvents,
 }
 
 impl Node {
@@ -145,19 +153,25 @@ impl Node {
         id: NodeId,
         identity: &Identity,
         store: Arc<LocalStore>,
+        lost_tail: bool,
     ) -> anyhow::Result<Self> {
         let clock = Clock::new();
-        let ring = config.first_ring()?;
-        let epoch = ring.epoch();
-        let (peers, links) = peers(config, id, clock);
-        let cluster = Arc::new(Cluster::new(config.cluster.name.clone(), id, View::new(ring, peers, id)));
+        let connect_timeout = Duration::from_millis(config.timeouts.connect_ms);
+        let first = Charter::first(config.first_ring()?);
+        let stream = StreamIdentity { cluster: config.cluster.name.clone(), node: id, connect_timeout };
+        let network = Network::new(id, stream, clock, tokio::runtime::Handle::current());
+        let ids: Vec<NodeId> = first.ring().members().iter().map(|member| member.id).collect();
+        let peers = network.set(ids, |id| configured_address(config, id));
+        let cluster = Cluster::new(config.cluster.name.clone(), id, View::new(first.ring().clone(), peers, id));
         let (handoff_events, inbox) = handoff::channel();
+        let (keeper_events, keeper_inbox) = keeping::channel();
         let coordinator = Coordinator::new(Parts {
-            cluster,
+            cluster: Arc::new(cluster),
             buckets: Arc::new(Buckets::new()),
             contexts: ContextCodec::new(&secret(config), &config.cluster.name),
             store: store.clone(),
             handoff: handoff_events.clone(),
+            keeper: keeper_events.clone(),
             limits: limits(config),
             times: times(config),
             durability: durability(config),
@@ -165,15 +179,26 @@ impl Node {
             metrics: Arc::new(NodeMetrics::new()),
             runtime: tokio::runtime::Handle::current(),
         });
-        let info = my_info(config, me, identity, epoch);
+        let (incarnation, background) = (identity.incarnation, config.background.clone());
+        let start = keeping::Start { incarnation, first, background, lost_tail };
+        let keeper = keeping::open(&coordinator, &start)?;
+        let (version, charter, _) = keeping::known(&keeper);
+        let gone = Gone { id, incarnation: identity.incarnation };
+        if charter.gone().contains(&gone) {
+            return Err(anyhow!(
+                "this node left its cluster, or was removed, with the data that {} holds: nothing was changed; give it an empty node.data_dir to let it join as a new node",
+                config.node.data_dir.display()
+            ));
+        }
+        let info = my_info(me, id, identity, charter.ring().epoch(), version);
         let address = info.peer_addr.clone();
         let settings = GossipSettings { down_after_us: config.gossip.down_after_ms * 1000 };
         let known = config.cluster.members.iter().filter(|member| member.name != me.name);
         let known = known.map(|member| configured_info(config, member)).collect();
         let mut machine = Gossip::new(info, identity.generation, config.cluster.seeds.clone(), known, settings);
         machine.restore_buckets(membership::stored_buckets(&store));
-        let connect_timeout = Duration::from_millis(config.timeouts.connect_ms);
         let membership = Membership::new(machine, coordinator.clone(), address, connect_timeout);
+        coordinator.cluster.adopt(keeping::view(&network, &membership, &charter));
         let delivery = DeliverySettings {
             window: config.handoff.window,
             page: config.handoff.window * 2,
@@ -184,8 +209,9 @@ impl Node {
             confirm_timeout_us: config.timeouts.request_ms * 1000,
         };
         let handoff = Handoff::new(coordinator.clone(), inbox, delivery);
-        let stream = StreamIdentity { cluster: config.cluster.name.clone(), node: id, connect_timeout };
-        Ok(Self { id, coordinator, membership, handoff, links, stream, handoff_events })
+        let queue = (keeper_events.clone(), keeper_inbox);
+        let keeping = Keeping::new(keeper, coordinator.clone(), membership.clone(), network.clone(), queue);
+        Ok(Self { id, coordinator, membership, handoff, keeping, network, handoff_events, keeper_events })
     }
 
     async fn serve(
@@ -195,7 +221,7 @@ impl Node {
         metrics: PrometheusHandle,
         mut stop: watch::Receiver<bool>,
     ) -> anyhow::Result<()> {
-        let Self { id, coordinator, membership, handoff, links, stream, handoff_events } = self;
+        let Self { id, coordinator, membership, handoff, keeping, network, handoff_events, keeper_events } = self;
         // Tasks outlive the request to stop until requests in flight are done.
         let (ended, end) = watch::channel(false);
         let readiness = Arc::new(Readiness::default());
@@ -204,10 +230,17 @@ impl Node {
             coordinator: coordinator.clone(),
             membership: membership.clone(),
             handoff: handoff_events,
+            keeper: keeper_events.clone(),
         });
-        for link in links {
-            tasks.spawn(link.run(stream.clone(), events.clone(), end.clone()));
-        }
+        network.start(events);
+        let ring_admin = RingService::new(
+            coordinator.clone(),
+            membership.clone(),
+            keeper_events.clone(),
+            keeping.status(),
+            config.background.rate_max_bytes_per_s,
+        );
+        tasks.spawn(keeping.run(end.clone()));
         tasks.spawn(coordinator.clone().run_ticker(end.clone()));
         tasks.spawn(handoff.run(end.clone()));
         let interval = Duration::from_millis(config.gossip.interval_ms);
@@ -221,13 +254,14 @@ impl Node {
             config.limits.clone(),
             coordinator.clone(),
             membership.clone(),
+            ring_admin,
             health_service,
         ));
         servers.spawn(serve_peers(
             listeners.peer,
             config.cluster.name.clone(),
             id,
-            coordinator.clone(),
+            Replicas::new(coordinator.clone(), keeper_events),
             membership.clone(),
         ));
         let http = http::serve(listeners.http, metrics, readiness.clone(), end.clone());
@@ -259,6 +293,7 @@ impl Node {
         coordinator.stop();
         drain(&coordinator, Duration::from_millis(config.timeouts.drain_ms)).await;
         servers.shutdown().await;
+        network.stop();
         let _ = ended.send(true);
         let _ =
             tokio::time::timeout(Duration::from_secs(2), async { while tasks.join_next().await.is_some() {} }).await;
@@ -314,38 +349,23 @@ fn secret(config: &Config) -> [u8; 16] {
     xxhash_rust::xxh3::xxh3_128(source.as_bytes()).to_be_bytes()
 }
 
-fn peers(config: &Config, me: NodeId, clock: Clock) -> (Vec<Arc<Peer>>, Vec<Arc<Link>>) {
-    let mut links = Vec::new();
-    let mut peers: Vec<_> = config
-        .cluster
-        .members
-        .iter()
-        .map(|member| {
-            let id = NodeId::initial(&config.cluster.name, &member.name);
-            let mut link = |class| {
-                let link = Arc::new(Link::new(id, class, member.address.clone(), clock));
-                links.push(link.clone());
-                link
-            };
-            let both =
-                (id != me).then(|| Links { foreground: link(Class::Foreground), background: link(Class::Background) });
-            Arc::new(Peer::new(id, both))
-        })
-        .collect();
-    peers.sort_by_key(|peer| peer.id);
-    (peers, links)
+fn configured_address(config: &Config, id: NodeId) -> String {
+    let of = |member: &&MemberConfig| NodeId::initial(&config.cluster.name, &member.name) == id;
+    config.cluster.members.iter().find(of).map(|member| member.address.clone()).unwrap_or_default()
 }
 
-fn my_info(config: &Config, me: &MemberConfig, identity: &Identity, ring_epoch: u64) -> NodeInfo {
-    let client = config.node.advertise_client.clone().unwrap_or_else(|| {
-        if me.client_address.is_empty() { config.node.client_listen.clone() } else { me.client_address.clone() }
-    });
+fn my_info(me: &MemberConfig, id: NodeId, identity: &Identity, ring_epoch: u64, ring_version: u64) -> NodeInfo {
     NodeInfo {
+        id,
+        name: me.name.clone(),
+        zone: me.zone.clone(),
+        weight: me.weight,
+        peer_addr: me.address.clone(),
+        client_addr: me.client_address.clone(),
         incarnation: identity.incarnation,
-        client_addr: client,
-        peer_addr: config.node.advertise_peer.clone().unwrap_or_else(|| me.address.clone()),
         ring_epoch,
-        ..configured_info(config, me)
+        ring_version,
+        ..NodeInfo::default()
     }
 }
 
@@ -365,6 +385,7 @@ struct Events {
     coordinator: Arc<Coordinator>,
     membership: Arc<Membership>,
     handoff: HandoffEvents,
+    keeper: KeeperEvents,
 }
 
 impl LinkEvents for Events {
@@ -377,6 +398,7 @@ impl LinkEvents for Events {
     fn reply(&self, peer: NodeId, class: Class, reply: ReplicaReply) {
         match class {
             Class::Foreground => self.coordinator.on_reply(peer, reply),
+            Class::Background if KeeperEvents::is_own(&reply) => self.keeper.send(KeeperNews::Reply(reply)),
             Class::Background => self.handoff.send(HandoffNews::Reply(reply)),
         }
     }
@@ -387,6 +409,7 @@ impl LinkEvents for Events {
             self.coordinator.peer_lost(peer);
         } else {
             self.handoff.send(HandoffNews::Reachable(peer, false));
+            self.keeper.send(KeeperNews::Lost(peer));
         }
     }
 }
@@ -407,6 +430,7 @@ async fn serve_clients(
     limits: LimitsConfig,
     coordinator: Arc<Coordinator>,
     membership: Arc<Membership>,
+    ring: RingService,
     health: tonic_health::pb::health_server::HealthServer<impl tonic_health::pb::health_server::Health>,
 ) -> Result<(), tonic::transport::Error> {
     let reflection = tonic_reflection::server::Builder::configure()
@@ -422,6 +446,7 @@ async fn serve_clients(
         .add_service(reflection)
         .add_service(kv)
         .add_service(AdminServer::new(AdminService::new(coordinator, membership)))
+        .add_service(RingAdminServer::new(ring))
         .serve_with_incoming(incoming(listener, "client", limits.connections))
         .await
 }
@@ -430,11 +455,10 @@ async fn serve_peers(
     listener: TcpListener,
     cluster: String,
     me: NodeId,
-    coordinator: Arc<Coordinator>,
+    replicas: Replicas,
     membership: Arc<Membership>,
 ) -> Result<(), tonic::transport::Error> {
-    let replicas = Arc::new(Replicas::new(coordinator));
-    let replica = ReplicaServer::new(ReplicaService::new(cluster.clone(), replicas))
+    let replica = ReplicaServer::new(ReplicaService::new(cluster.clone(), Arc::new(replicas)))
         .max_decoding_message_size(PEER_MESSAGE_BYTES)
         .max_encoding_message_size(PEER_MESSAGE_BYTES);
     server()

@@ -15,7 +15,7 @@ use crate::{
 
 /// The format of an encoded ring, its first byte, that is written, and the newest that is read.
 pub const FORMAT: u8 = 1;
-const CHECK: usize = 8;
+pub(crate) const CHECK: usize = 8;
 
 impl Ring {
     /// The ring as bytes: what is stored, and what clients are sent so that they find coordinators themselves (§6.4).
@@ -26,14 +26,7 @@ impl Ring {
         out.extend_from_slice(&self.partitions().get().to_be_bytes());
         out.push(self.n());
         out.extend_from_slice(&(self.members().len() as u16).to_be_bytes());
-        for Member { id, name, zone, weight } in self.members() {
-            out.extend_from_slice(&id.0.to_be_bytes());
-            out.extend_from_slice(&weight.to_be_bytes());
-            for text in [name, zone] {
-                out.push(text.len() as u8);
-                out.extend_from_slice(text.as_bytes());
-            }
-        }
+        self.members().iter().for_each(|member| put_member(&mut out, member));
         for owner in self.owners() {
             out.extend_from_slice(&owner.to_be_bytes());
         }
@@ -86,15 +79,25 @@ impl Ring {
     }
 }
 
-fn check(body: &[u8]) -> [u8; CHECK] {
+pub(crate) fn put_member(out: &mut Vec<u8>, Member { id, name, zone, weight }: &Member) {
+    out.extend_from_slice(&id.0.to_be_bytes());
+    out.extend_from_slice(&weight.to_be_bytes());
+    for text in [name, zone] {
+        out.push(text.len() as u8);
+        out.extend_from_slice(text.as_bytes());
+    }
+}
+
+pub(crate) fn check(body: &[u8]) -> [u8; CHECK] {
     let digest: [u8; 16] = Md5::digest(body).into();
     digest[..CHECK].try_into().expect("half of it")
 }
 
-struct Input<'a>(&'a [u8]);
+/// Bytes that are being read.
+pub(crate) struct Input<'a>(pub(crate) &'a [u8]);
 
 impl Input<'_> {
-    fn take<const LENGTH: usize>(&mut self) -> Result<[u8; LENGTH], RingError> {
+    pub(crate) fn take<const LENGTH: usize>(&mut self) -> Result<[u8; LENGTH], RingError> {
         let (taken, rest) = self.0.split_first_chunk().ok_or(RingError::Malformed("it ends too early"))?;
         self.0 = rest;
         Ok(*taken)
@@ -107,7 +110,7 @@ impl Input<'_> {
         String::from_utf8(taken.to_vec()).map_err(|_| RingError::Malformed("a name that is no text"))
     }
 
-    fn member(&mut self) -> Result<Member, RingError> {
+    pub(crate) fn member(&mut self) -> Result<Member, RingError> {
         let id = NodeId(u128::from_be_bytes(self.take()?));
         let weight = u32::from_be_bytes(self.take()?);
         Ok(Member { id, weight, name: self.text()?, zone: self.text()? })

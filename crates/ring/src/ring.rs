@@ -85,6 +85,19 @@ impl Ring {
         Ok(ring)
     }
 
+    /// The ring of the next epoch, with these members and owners.
+    ///
+    /// # Errors
+    /// As for [`Ring::bootstrap`], or an owner that is no member.
+    pub fn turned(&self, mut members: Vec<Member>, owner: impl Fn(Partition) -> NodeId) -> Result<Ring, RingError> {
+        let epoch = self.epoch.checked_add(1).ok_or(RingError::Malformed("the last epoch"))?;
+        members.sort_by_key(|member| member.id);
+        let index = |partition| members.binary_search_by_key(&owner(partition), |member| member.id);
+        let owners = self.partitions.iter().map(|partition| index(partition).map(|index| index as u16));
+        let owners = owners.collect::<Result<_, _>>().map_err(|_| RingError::Malformed("tokens without an owner"))?;
+        Ring::from_parts(epoch, self.partitions, self.n, members, owners)
+    }
+
     /// Which ring of the cluster this is: the first is 1, a later one has a higher number.
     pub fn epoch(&self) -> u64 {
         self.epoch
@@ -204,7 +217,7 @@ impl std::fmt::Debug for Ring {
     }
 }
 
-fn check_members(n: u8, partitions: PartitionCount, members: &[Member]) -> Result<(), RingError> {
+pub(crate) fn check_members(n: u8, partitions: PartitionCount, members: &[Member]) -> Result<(), RingError> {
     if !(1..=REPLICAS_MAX).contains(&n) {
         return Err(RingError::Replicas(n));
     }
@@ -214,15 +227,20 @@ fn check_members(n: u8, partitions: PartitionCount, members: &[Member]) -> Resul
     if members.len() > partitions.get() as usize || members.len() > usize::from(u16::MAX) {
         return Err(RingError::TooManyMembers { members: members.len(), partitions: partitions.get() });
     }
+    if let Some(member) = members.iter().find(|member| !(1..=WEIGHT_MAX).contains(&member.weight)) {
+        return Err(RingError::BadWeight { name: member.name.clone(), weight: member.weight });
+    }
+    check_names(members)
+}
+
+/// Names and zones within bounds; no name and no id twice; sorted by id.
+pub(crate) fn check_names(members: &[Member]) -> Result<(), RingError> {
     let mut names = BTreeSet::new();
     for member in members {
         for name in [&member.name, &member.zone] {
             if name.is_empty() || name.len() > NAME_BYTES_MAX {
                 return Err(RingError::BadName(name.clone()));
             }
-        }
-        if !(1..=WEIGHT_MAX).contains(&member.weight) {
-            return Err(RingError::BadWeight { name: member.name.clone(), weight: member.weight });
         }
         if !names.insert(&member.name) {
             return Err(RingError::DuplicateName(member.name.clone()));

@@ -11,6 +11,15 @@ use crate::ring::Member;
 /// once, the rest is left to the homes that are up.
 pub const FALLBACKS: usize = 8;
 
+/// By member: the number of its zone, counted in the order of their names.
+pub fn zones(members: &[Member]) -> Vec<u16> {
+    let mut numbers: BTreeMap<&str, u16> = members.iter().map(|member| (member.zone.as_str(), 0)).collect();
+    for (number, zone) in (0..).zip(numbers.values_mut()) {
+        *zone = number;
+    }
+    members.iter().map(|member| numbers[member.zone.as_str()]).collect()
+}
+
 /// The walks of all partitions one after the other, `length` nodes each, as indices of `members`. At least so many nodes
 /// own a token.
 ///
@@ -43,13 +52,8 @@ struct Zones {
 
 impl Zones {
     fn of(owning: &[u16], members: &[Member], rounds: usize) -> Self {
-        let mut numbers = BTreeMap::new();
-        let mut number = |member| {
-            let next = numbers.len();
-            *numbers.entry(member).or_insert(next)
-        };
-        let of: Vec<usize> = members.iter().map(|member| number(member.zone.as_str())).collect();
-        let mut nodes = vec![0; numbers.len()];
+        let of: Vec<usize> = zones(members).into_iter().map(usize::from).collect();
+        let mut nodes = vec![0; of.iter().max().map_or(0, |last| last + 1)];
         owning.iter().for_each(|node| nodes[of[usize::from(*node)]] += 1);
         let in_round = (0..rounds).map(|round| nodes.iter().filter(|nodes| **nodes > round).count()).collect();
         Self { of, in_round }

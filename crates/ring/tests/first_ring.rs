@@ -115,3 +115,15 @@ fn one_node_alone_has_everything() {
         assert_eq!(ring.preference_list(partition)[..], [ring.members()[0].id]);
     }
 }
+
+/// Where a zone has nearly every N-th token, what rounding took from one zone's part of the ring went to two others: zones
+/// were dealt more tokens than their nodes were to have.
+#[test]
+fn a_crowded_ring_deals_as_many_tokens_as_it_has() {
+    // Zone and weight of each.
+    let nodes = "05330843060842180106060417624608333806225234443624250703131412041201221106";
+    let digit = |at: usize| u32::from(nodes.as_bytes()[at] - b'0');
+    let members = (0..nodes.len() / 2).map(|at| member(at, digit(2 * at) as usize, digit(2 * at + 1)));
+    let ring = Ring::bootstrap(2, partitions(4096), members.collect()).expect("a ring");
+    assert_eq!(ring.check(), Ok(()));
+}

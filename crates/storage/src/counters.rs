@@ -41,17 +41,19 @@ impl Totals {
         self.hints.values().map(|hints| hints.bytes).sum()
     }
 
-    /// Adds a change of the record count: `None` is no record, `Some(true)` a deleted one, with its bytes.
-    pub fn record_changed(&mut self, before: Option<(bool, usize)>, after: (bool, usize)) {
+    /// Adds a change of a record: `None` is no record; whether all its siblings are tombstones, and its bytes.
+    pub fn record_changed(&mut self, before: Option<(bool, usize)>, after: Option<(bool, usize)>) {
         if let Some((deleted, bytes)) = before {
             self.keys -= 1;
-            self.tombstones -= u64::from(deleted);
+            // Of a damaged record it can only be guessed whether it was one.
+            self.tombstones = self.tombstones.saturating_sub(u64::from(deleted));
             self.bytes -= bytes as u64;
         }
-        let (deleted, bytes) = after;
-        self.keys += 1;
-        self.tombstones += u64::from(deleted);
-        self.bytes += bytes as u64;
+        if let Some((deleted, bytes)) = after {
+            self.keys += 1;
+            self.tombstones += u64::from(deleted);
+            self.bytes += bytes as u64;
+        }
     }
 
     /// Adds a change of a hint: its bytes before and after.
@@ -81,6 +83,7 @@ impl Totals {
             space: Space::Meta,
             prefix: HINTS_PREFIX,
             after: None,
+            until: None,
             limit: usize::MAX,
             bytes_max: usize::MAX,
         })?;

@@ -12,7 +12,7 @@ use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
 /// The layout written by this version.
-pub const DIRECTORY_FORMAT: u32 = 1;
+pub const DIRECTORY_FORMAT: u32 = 2;
 
 /// A data directory held by this process. Dropping it lets go.
 #[derive(Debug)]
@@ -79,6 +79,10 @@ fn check_format(path: &Path) -> Result<(), StoreError> {
         Some(DIRECTORY_FORMAT) => Ok(()),
         Some(found) if found > DIRECTORY_FORMAT => {
             Err(StoreError::NewerFormat { path: path.to_path_buf(), found, known: DIRECTORY_FORMAT })
+        }
+        // No version that was released wrote any of these.
+        Some(found) if found > 0 => {
+            Err(StoreError::OlderFormat { path: path.to_path_buf(), found, known: DIRECTORY_FORMAT })
         }
         _ => Err(StoreError::Damaged {
             path: path.to_path_buf(),

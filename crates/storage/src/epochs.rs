@@ -67,9 +67,9 @@ impl Epochs {
         self.next - 1
     }
 
-    /// The state with another block, to be used only after `batch` has been committed and synced.
-    pub fn reserve(&self, batch: &mut Batch) -> Epochs {
-        let next = Epochs { next: self.next, end: self.end + BLOCK, floor: self.floor };
+    /// The state with another block, and enough for `at_least`, to be used only after `batch` has been committed and synced.
+    pub fn reserve(&self, at_least: u64, batch: &mut Batch) -> Epochs {
+        let next = Epochs { next: self.next, end: self.end + BLOCK.max(at_least), floor: self.floor };
         let bytes = [next.end.to_le_bytes(), next.floor.to_le_bytes()].concat();
         batch.put(Space::Meta, Bytes::from_static(KEY), bytes.into());
         next

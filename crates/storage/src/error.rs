@@ -1,6 +1,7 @@
 //! What can go wrong with a store, worded for the person who has to do something about it.
 
 use crate::engine::EngineError;
+use crate::key::RecordKey;
 use std::io;
 use std::path::PathBuf;
 
@@ -36,6 +37,21 @@ pub enum StoreError {
         /// What it may have.
         limit: usize,
     },
+    /// The request was sent under an epoch of the ring in which this node may no longer take requests for the partition
+    /// (§4.9). Nothing was changed.
+    #[error(
+        "the partition is sealed here for requests of epochs before {fence}: nothing was done; ask again under the newer ring"
+    )]
+    Sealed {
+        /// The lowest epoch that is taken.
+        fence: u64,
+    },
+    /// The partition's fence is not the epoch that was named: this node may be its home again. Nothing was removed.
+    #[error("the partition is not given up here at the epoch named (its fence is {fence}): nothing was removed")]
+    Serving {
+        /// The lowest epoch under which requests for the partition are taken.
+        fence: u64,
+    },
     /// The store's queue is full. Nothing was done.
     #[error("the node's storage queue is full: nothing was done; try again, or ask another node")]
     Overloaded,
@@ -46,6 +62,8 @@ pub enum StoreError {
     Corrupt {
         /// The key, escaped.
         key: String,
+        /// The record, for [`Op::Mend`](crate::Op::Mend); None if what is damaged is a key.
+        record: Option<RecordKey>,
     },
     /// What a peer sent is not what it said it sent. Nothing was changed.
     #[error("the received state is damaged ({0}): nothing was changed; send it again")]
@@ -64,6 +82,16 @@ pub enum StoreError {
         /// The format found.
         found: u32,
         /// The newest format known here.
+        known: u32,
+    },
+    /// The directory was written by a version before the first that was released.
+    #[error("the data directory {} has format {found}, of a version that was never released, and this program reads format {known}: remove the directory and let the node be rebuilt from its replicas; nothing was changed", path.display())]
+    OlderFormat {
+        /// The data directory.
+        path: PathBuf,
+        /// The format found.
+        found: u32,
+        /// The format known here.
         known: u32,
     },
     /// The stored files do not make sense.

@@ -1,15 +1,22 @@
-//! How keys are laid out, so that a partition, and one partition key's items in sort-key order, are each one range.
+//! How keys are laid out, so that a partition, a leaf of its hash tree, and one partition key's items in sort-key order
+//! are each one range.
 //!
-//! Data key: `partition (u16, big-endian) | bucket length (u8) | bucket | partition key, escaped | sort key`.
-//! In the partition key a zero byte becomes `00 FF`, and `00 01` ends it: byte order of encodings is then the order of
-//! (partition, bucket, partition key, sort key), buckets ordered by length first. Hint key: `target node (u128, big-endian) | data key`.
+//! Data key: `partition (u16, big-endian) | hash (u16, big-endian) | bucket length (u8) | bucket | partition key, escaped
+//! | 00 01 | sort key`. In the partition key a zero byte becomes `00 FF`, and `00 01` ends it: byte order of encodings is
+//! then the order of (partition, hash, bucket, partition key, sort key), buckets ordered by length first. The hash is the
+//! top 16 bits of XXH3 over what stands between it and the `00 01`; a tree's leaf is its first bits (§4.7), so the keys of
+//! a leaf stand together, and so do the items of a partition key. Hint key: `target node (u128, big-endian) | data key`.
 //!
-//! The position of a key on the ring (§4.2) is not computed here: the caller knows the partition.
+//! The position of a key on the ring (§4.2) is not computed here: the caller knows the partition. It comes from another
+//! hash, or the leaves of a partition would fill unevenly.
 
 use bytes::Bytes;
 use dynamo_ring::{NodeId, Partition};
 use std::fmt;
+use xxhash_rust::xxh3::xxh3_64;
 
+/// Bytes before the bucket's length.
+const HEAD_BYTES: usize = 4;
 /// Longest bucket name, bytes.
 pub const BUCKET_BYTES_MAX: usize = 255;
 /// Longest encoded data key, bytes: the engine's own limit is 65,535, less the hint's target and the space's tag.
@@ -60,12 +67,13 @@ impl RecordKey {
         }
         let sort = sort.unwrap_or_default();
         let zeroes = key.iter().filter(|byte| **byte == 0).count();
-        let length = 3 + bucket.len() + key.len() + zeroes + 2 + sort.len();
+        let length = HEAD_BYTES + 1 + bucket.len() + key.len() + zeroes + 2 + sort.len();
         if length > ENCODED_BYTES_MAX {
             return Err(KeyError::TooLong(length));
         }
         let mut encoded = Vec::with_capacity(length);
         encoded.extend_from_slice(&partition.0.to_be_bytes());
+        encoded.extend_from_slice(&[0; 2]);
         encoded.push(bucket.len() as u8);
         encoded.extend_from_slice(bucket);
         for &byte in key {
@@ -74,6 +82,8 @@ impl RecordKey {
                 encoded.push(0xFF);
             }
         }
+        let hash = placing_hash(&encoded[HEAD_BYTES..]);
+        encoded[2..HEAD_BYTES].copy_from_slice(&hash);
         encoded.extend_from_slice(&[0, 1]);
         encoded.extend_from_slice(sort);
         Ok(RecordKey(Bytes::from(encoded)))
@@ -85,7 +95,10 @@ impl RecordKey {
         if encoded.len() > ENCODED_BYTES_MAX {
             return Err(KeyError::TooLong(encoded.len()));
         }
-        split(encoded)?;
+        let (_, key_end) = split(encoded)?;
+        if encoded[2..HEAD_BYTES] != placing_hash(&encoded[HEAD_BYTES..key_end]) {
+            return Err(KeyError::Malformed);
+        }
         Ok(RecordKey(Bytes::copy_from_slice(encoded)))
     }
 
@@ -97,6 +110,11 @@ impl RecordKey {
     /// The partition.
     pub fn partition(&self) -> Partition {
         Partition(u16::from_be_bytes([self.0[0], self.0[1]]))
+    }
+
+    /// See [`tree_hash`].
+    pub fn tree_hash(&self) -> u64 {
+        tree_hash(&self.0)
     }
 
     /// Takes the key apart.
@@ -113,7 +131,7 @@ impl RecordKey {
         }
         KeyParts {
             partition: self.partition(),
-            bucket: self.0.slice(3..bucket_end),
+            bucket: self.0.slice(HEAD_BYTES + 1..bucket_end),
             key: Bytes::from(key),
             sort: self.0.slice(key_end + 2..),
         }
@@ -130,8 +148,8 @@ impl fmt::Debug for RecordKey {
 
 /// End of the bucket and end of the escaped partition key (where its `00 01` begins).
 fn split(encoded: &[u8]) -> Result<(usize, usize), KeyError> {
-    let &bucket = encoded.get(2).ok_or(KeyError::Malformed)?;
-    let bucket_end = 3 + usize::from(bucket);
+    let &bucket = encoded.get(HEAD_BYTES).ok_or(KeyError::Malformed)?;
+    let bucket_end = HEAD_BYTES + 1 + usize::from(bucket);
     if bucket == 0 || bucket_end >= encoded.len() {
         return Err(KeyError::Malformed);
     }
@@ -146,9 +164,46 @@ fn split(encoded: &[u8]) -> Result<(usize, usize), KeyError> {
     }
 }
 
+/// Of the bucket with its length, and the escaped partition key: not of the sort key, so that its items stand together.
+fn placing_hash(bucket_and_key: &[u8]) -> [u8; 2] {
+    ((xxh3_64(bucket_and_key) >> 48) as u16).to_be_bytes()
+}
+
+/// What a hash tree knows a key by: the hash that the key begins with on top, since it is what chooses the leaf, and bits
+/// of the whole key below. Any bytes give a number, for peers may name any.
+pub fn tree_hash(encoded_key: &[u8]) -> u64 {
+    let placing = match encoded_key.get(2..HEAD_BYTES) {
+        Some(hash) => u64::from(hash[0]) << 8 | u64::from(hash[1]),
+        None => 0,
+    };
+    placing << 48 | xxh3_64(encoded_key) & ((1 << 48) - 1)
+}
+
+/// The keys of one leaf of a partition's tree: greater than the first, less than the second. None is the partition's end.
+///
+/// Leaves have `leaf_bits` bits, at most 16.
+pub(crate) fn leaf_range(partition: Partition, leaf: u32, leaf_bits: u32) -> ([u8; 4], Option<[u8; 4]>) {
+    let spare = 16 - leaf_bits;
+    let head = |hash: u32| {
+        let [p, q] = partition.0.to_be_bytes();
+        let [h, i] = u16::try_from(hash).ok()?.to_be_bytes();
+        Some([p, q, h, i])
+    };
+    let from = head(leaf << spare).expect("the leaf is one of the tree's");
+    (from, head((leaf + 1) << spare))
+}
+
 /// The prefix of all data keys of a partition.
 pub fn partition_prefix(partition: Partition) -> [u8; 2] {
     partition.0.to_be_bytes()
+}
+
+/// The prefix of a target's hints for the keys of a partition.
+pub(crate) fn target_partition_prefix(target: NodeId, partition: Partition) -> [u8; 18] {
+    let mut prefix = [0; 18];
+    prefix[..16].copy_from_slice(&target_prefix(target));
+    prefix[16..].copy_from_slice(&partition_prefix(partition));
+    prefix
 }
 
 /// The prefix of all hints for a target.

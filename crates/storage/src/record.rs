@@ -56,6 +56,27 @@ impl Record {
 
     /// Decodes and checks what was found at the place `key`. The set is a slice of `bytes`, not a copy.
     pub fn decode(key: &[u8], bytes: Bytes) -> Result<Record, RecordError> {
+        let Head { own_epoch, digest } = Head::decode(key, &bytes)?;
+        let set = bytes.slice(HEAD_BYTES..);
+        if SiblingSet::digest(&set) != digest {
+            return Err(RecordError::Body);
+        }
+        Ok(Record { own_epoch, digest, set })
+    }
+}
+
+/// What can be told of a record without reading its set, for the trees of anti-entropy (§4.7).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Head {
+    /// See [`Record::own_epoch`].
+    pub own_epoch: Option<u64>,
+    /// What the set's digest should be: the set itself was not looked at.
+    pub digest: u64,
+}
+
+impl Head {
+    /// Decodes and checks the head of what was found at the place `key`.
+    pub fn decode(key: &[u8], bytes: &[u8]) -> Result<Head, RecordError> {
         let Some((&format, _)) = bytes.split_first() else { return Err(RecordError::Short) };
         if bytes.len() < HEAD_BYTES {
             return Err(RecordError::Short);
@@ -69,11 +90,7 @@ impl Record {
             return Err(RecordError::NewerFormat(format));
         }
         let (own_epoch, digest) = (word(1), word(9));
-        let set = bytes.slice(HEAD_BYTES..);
-        if SiblingSet::digest(&set) != digest {
-            return Err(RecordError::Body);
-        }
-        Ok(Record { own_epoch: (own_epoch != 0).then_some(own_epoch), digest, set })
+        Ok(Head { own_epoch: (own_epoch != 0).then_some(own_epoch), digest })
     }
 }
 

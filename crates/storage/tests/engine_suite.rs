@@ -31,7 +31,7 @@ fn put(engine: &dyn Engine, space: Space, key: &str, value: &str) {
 }
 
 fn scan<'a>(space: Space, prefix: &'a [u8], after: Option<&'a [u8]>, limit: usize) -> Scan<'a> {
-    Scan { space, prefix, after, limit, bytes_max: usize::MAX }
+    Scan { space, prefix, after, until: None, limit, bytes_max: usize::MAX }
 }
 
 fn keys(page: &Page) -> Vec<String> {
@@ -84,6 +84,20 @@ fn pages_of_a_scan_join_without_gap_or_overlap() {
         assert_eq!((keys(&beyond), beyond.end), (vec![], true));
         let before = engine.scan(scan(Space::Data, b"b", Some(b"a"), 1)).unwrap();
         assert_eq!(keys(&before), ["b1"]);
+        for (after, until, found) in [
+            (None, "b2", &["b1"][..]),
+            (None, "zz", &["b1", "b2", "b3", "b\u{7f}"]),
+            (Some("b1"), "b3", &["b2"]),
+            (Some("b1"), "b2", &[]),
+            (Some("b2"), "b1", &[]),
+            (None, "a", &[]),
+            (None, "b", &[]),
+        ] {
+            let after = after.map(str::as_bytes);
+            let part = Scan { until: Some(until.as_bytes()), ..scan(Space::Data, b"b", after, 9) };
+            let page = engine.scan(part).unwrap();
+            assert_eq!((keys(&page).iter().map(|key| &**key).collect::<Vec<_>>(), page.end), (found.to_vec(), true));
+        }
         let small = Scan { bytes_max: 1, ..scan(Space::Data, b"", None, 9) };
         assert_eq!(keys(&engine.scan(small).unwrap()), ["a"]);
     });
@@ -232,11 +246,12 @@ proptest! {
     #[test]
     fn engines_agree_with_a_map(
         batches in prop::collection::vec(
-            prop::collection::vec((0usize..3, prop::collection::vec(0u8..3, 0..3), prop::option::of(0u8..9)), 1..8),
+            prop::collection::vec((0..Space::ALL.len(), prop::collection::vec(0u8..3, 0..3), prop::option::of(0u8..9)), 1..8),
             1..12,
         ),
         prefix in prop::collection::vec(0u8..3, 0..2),
         after in prop::option::of(prop::collection::vec(0u8..3, 0..3)),
+        until in prop::option::of(prop::collection::vec(0u8..3, 0..3)),
     ) {
         let mut model: BTreeMap<(Space, Vec<u8>), u8> = BTreeMap::new();
         let dir = tempfile::tempdir().unwrap();
@@ -268,16 +283,20 @@ proptest! {
         engines[1].reopen().unwrap();
         let prefix = [&b"k"[..], &prefix].concat();
         let after = after.map(|after| [&b"k"[..], &after].concat());
+        let until = until.map(|until| [&b"k"[..], &until].concat());
         for engine in &engines {
             for space in Space::ALL {
                 let expected: Vec<_> = model
                     .iter()
                     .filter(|((s, key), _)| {
-                        *s == space && key.starts_with(&prefix) && after.as_ref().is_none_or(|after| key > after)
+                        let within = after.as_ref().is_none_or(|after| key > after)
+                            && until.as_ref().is_none_or(|until| key < until);
+                        *s == space && key.starts_with(&prefix) && within
                     })
                     .map(|((_, key), value)| (Bytes::from(key.clone()), Bytes::copy_from_slice(&[*value])))
                     .collect();
-                let page = engine.scan(scan(space, &prefix, after.as_deref(), usize::MAX)).unwrap();
+                let all = scan(space, &prefix, after.as_deref(), usize::MAX);
+                let page = engine.scan(Scan { until: until.as_deref(), ..all }).unwrap();
                 prop_assert!(page.end);
                 prop_assert_eq!(page.entries, expected);
             }

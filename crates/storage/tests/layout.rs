@@ -4,11 +4,11 @@ use bytes::Bytes;
 use dynamo_ring::{NodeId, Partition};
 use dynamo_storage::key::{ENCODED_BYTES_MAX, hint_key, partition_prefix, split_hint_key, target_prefix};
 use dynamo_storage::record::{HEAD_BYTES, Record, RecordError};
-use dynamo_storage::{KeyError, RecordKey};
+use dynamo_storage::{DIRECTORY_FORMAT, KeyError, RecordKey, tree_hash};
 use dynamo_version::SiblingSet;
 use proptest::prelude::*;
 
-fn key() -> impl Strategy<Value = (u16, Vec<u8>, Vec<u8>, Vec<u8>)> {
+fn key() -> impl Strategy<Value = Parts> {
     // Few different bytes, zero and the escape's among them, so that prefixes and collisions are common.
     let bytes = |range: std::ops::Range<usize>| {
         prop::collection::vec(prop::sample::select(vec![0u8, 1, 2, b'a', 0xFE, 0xFF]), range)
@@ -16,7 +16,10 @@ fn key() -> impl Strategy<Value = (u16, Vec<u8>, Vec<u8>, Vec<u8>)> {
     (0u16..3, bytes(1..3), bytes(1..6), bytes(0..4))
 }
 
-fn encode((partition, bucket, key, sort): &(u16, Vec<u8>, Vec<u8>, Vec<u8>)) -> RecordKey {
+/// Partition, bucket, partition key, sort key.
+type Parts = (u16, Vec<u8>, Vec<u8>, Vec<u8>);
+
+fn encode((partition, bucket, key, sort): &Parts) -> RecordKey {
     RecordKey::new(Partition(*partition), bucket, key, Some(sort)).unwrap()
 }
 
@@ -26,10 +29,11 @@ fn record(own_epoch: u64, set: Vec<u8>) -> Record {
 }
 
 proptest! {
-    /// The order of encodings is the order of (partition, bucket by length, partition key, sort key).
+    /// The order of encodings is the order of (partition, hash, bucket by length, partition key, sort key).
     #[test]
     fn encoding_keeps_the_order(a in key(), b in key()) {
-        let logical = |k: &(u16, Vec<u8>, Vec<u8>, Vec<u8>)| (k.0, k.1.len(), k.1.clone(), k.2.clone(), k.3.clone());
+        let hash = |k: &Parts| encode(k).tree_hash() >> 48;
+        let logical = |k: &Parts| (k.0, hash(k), k.1.len(), k.1.clone(), k.2.clone(), k.3.clone());
         prop_assert_eq!(encode(&a).cmp(&encode(&b)), logical(&a).cmp(&logical(&b)));
     }
 
@@ -55,6 +59,23 @@ proptest! {
         if low < between && between < high {
             prop_assert_eq!((other.0, other.1, other.2), (a.0, a.1, a.2));
         }
+    }
+
+    /// What a tree goes by: equal for the items of a partition key where it chooses the leaf, and different below.
+    #[test]
+    fn items_of_a_partition_key_share_a_leaf_and_not_a_number(a in key(), s in prop::collection::vec(any::<u8>(), 0..4)) {
+        let (one, other) = (encode(&a), encode(&(a.0, a.1.clone(), a.2.clone(), s)));
+        prop_assert_eq!(one.tree_hash() >> 48, other.tree_hash() >> 48);
+        prop_assert_eq!(one == other, one.tree_hash() == other.tree_hash());
+        prop_assert_eq!(one.tree_hash(), tree_hash(one.as_bytes()));
+    }
+
+    /// A key that stands in the wrong place would be in another leaf than the key that it is taken for.
+    #[test]
+    fn a_key_with_another_hash_is_malformed(a in key(), bit in 0usize..16) {
+        let mut bytes = encode(&a).as_bytes().to_vec();
+        bytes[2 + bit / 8] ^= 1 << (bit % 8);
+        prop_assert_eq!(RecordKey::decode(&bytes), Err(KeyError::Malformed));
     }
 
     #[test]
@@ -99,9 +120,27 @@ fn a_record_of_a_newer_format_says_so() {
     assert_eq!(Record::decode(b"slot", bytes.into()), Err(RecordError::NewerFormat(9)));
 }
 
+/// Written down, so that a change of what is on disks, and of what replicas compare, does not slip in.
+#[test]
+fn keys_and_their_numbers_are_those_of_directory_format_2() {
+    assert_eq!(DIRECTORY_FORMAT, 2);
+    let key = RecordKey::new(Partition(0x0102), b"cart", b"a\0b", Some(b"s")).unwrap();
+    assert_eq!(&key.as_bytes()[..], b"\x01\x02\x08\xc5\x04carta\x00\xffb\x00\x01s");
+    assert_eq!(key.tree_hash(), 0x08c5_b2c4_9bf4_a749);
+    assert_eq!((tree_hash(b"") >> 48, tree_hash(b"abc") >> 48, tree_hash(b"abcd") >> 48), (0, 0, 0x6364));
+}
+
 #[test]
 fn fuzz_the_key_decoders() {
     bolero::check!().with_iterations(200_000).for_each(|bytes: &[u8]| {
+        let mut bytes = bytes.to_vec();
+        // Its hash made right where there is one, or hardly any key would get past it.
+        if let Some(end) = bytes.windows(2).skip(4).position(|pair| pair == [0, 1]) {
+            let hash = xxhash_rust::xxh3::xxh3_64(&bytes[4..4 + end]).to_be_bytes();
+            bytes[2..4].copy_from_slice(&hash[..2]);
+        }
+        let bytes = &bytes[..];
+        let _ = tree_hash(bytes);
         if let Ok(key) = RecordKey::decode(bytes) {
             let parts = key.parts();
             let again = RecordKey::new(parts.partition, &parts.bucket, &parts.key, Some(&parts.sort));

@@ -4,7 +4,9 @@
 
 mod support;
 
-use dynamo_storage::{Completion, DataDir, Durability, Op, Outcome, Settings, Store, StoreError, disk_probe};
+use dynamo_storage::{
+    Completion, DIRECTORY_FORMAT, DataDir, Durability, Op, Outcome, Settings, Store, StoreError, disk_probe,
+};
 use proptest::prelude::*;
 use std::collections::BTreeSet;
 use std::fs;
@@ -60,12 +62,12 @@ fn child_writes_until_killed() {
     (0..32).for_each(|_| free.send(()).unwrap());
     for n in from.. {
         slots.recv().unwrap();
-        let Op::Write { key, context, context_ts, payload, mode, wall_ms, hint_for, .. } =
+        let Op::Write { key, context, context_ts, payload, mode, wall_ms, hint_for, epoch, .. } =
             put(key(&n.to_string()), &value(n))
         else {
             unreachable!()
         };
-        let op = Op::Write { key, context, context_ts, payload, mode, wall_ms, hint_for, sync: n % 3 == 0 };
+        let op = Op::Write { key, context, context_ts, payload, mode, wall_ms, hint_for, epoch, sync: n % 3 == 0 };
         assert!(store.submit(op, Print(n, free.clone())).is_ok());
     }
 }
@@ -130,7 +132,7 @@ fn a_first_opening_that_was_cut_short_can_be_repeated() {
     fs::create_dir_all(dir.path().join("engine/keyspaces/0")).unwrap();
     fs::write(dir.path().join("engine/0.jnl"), b"").unwrap();
     fs::write(dir.path().join("HIGHWATER"), b"").unwrap();
-    fs::write(dir.path().join("FORMAT"), "dynamo storage 1\n").unwrap();
+    fs::write(dir.path().join("FORMAT"), format!("dynamo storage {DIRECTORY_FORMAT}\n")).unwrap();
     let (store, opened) = open(dir.path(), small());
     assert!(opened.new && !opened.lost_tail);
     applied(&store, put(key("a"), "1"));

@@ -7,7 +7,6 @@ use dynamo_ring::Partition;
 use dynamo_storage::engine::{Batch, Engine, MemoryEngine, Reading, Space};
 use dynamo_storage::{
     Busy, DataDir, Durability, HintCount, Identity, Op, Outcome, Read, RecordKey, Settings, Store, StoreError,
-    read_from,
 };
 use dynamo_version::Mode;
 use std::collections::BTreeSet;
@@ -89,12 +88,13 @@ fn a_merge_is_idempotent_and_damaged_states_are_refused() {
 fn last_write_wins_keeps_one() {
     on_both(small(), |store| {
         for value in ["a", "b"] {
-            let Op::Write { key, context, context_ts, payload, wall_ms, hint_for, sync, .. } = put(key("k"), value)
+            let Op::Write { key, context, context_ts, payload, wall_ms, hint_for, epoch, sync, .. } =
+                put(key("k"), value)
             else {
                 unreachable!()
             };
             let mode = Mode::LastWriteWins;
-            applied(store, Op::Write { key, context, context_ts, payload, mode, wall_ms, hint_for, sync });
+            applied(store, Op::Write { key, context, context_ts, payload, mode, wall_ms, hint_for, epoch, sync });
         }
         assert_eq!(stored(store, "k"), ["b"]);
     });
@@ -201,6 +201,7 @@ fn a_read_at_a_fallback_merges_its_hints() {
             key: key("a"),
             hints: [OTHER].into_iter().collect(),
             mode: Mode::Siblings,
+            epoch: 0,
             digest_only: true,
         };
         assert_eq!(read(digest_only), Some((Bytes::new(), both.1)));
@@ -245,7 +246,7 @@ fn a_partition_is_scanned_in_pages_on_a_snapshot() {
         let (mut found, mut after) = (Vec::new(), None);
         loop {
             let scan = Read::Scan { partition: Partition(3), after: after.clone(), limit: 10, bytes_max: usize::MAX };
-            let Outcome::Scan { entries, end } = read_from(&*view, &scan).unwrap() else { panic!() };
+            let Outcome::Scan { entries, end } = store.read_from(&*view, &scan).unwrap() else { panic!() };
             after = entries.last().map(|entry| entry.key.clone());
             found.extend(entries.into_iter().map(|entry| (entry.key, entry.state.unwrap())));
             if end {
@@ -323,10 +324,11 @@ fn durability_decides_when_an_operation_is_done() {
     ] {
         let engine = MemoryEngine::new();
         let (store, _) = in_memory(&engine, Settings { durability, ..small() });
-        let Op::Write { key, context, context_ts, payload, mode, wall_ms, hint_for, .. } = put(key("a"), "1") else {
+        let Op::Write { key, context, context_ts, payload, mode, wall_ms, hint_for, epoch, .. } = put(key("a"), "1")
+        else {
             unreachable!()
         };
-        let op = Op::Write { key, context, context_ts, payload, mode, wall_ms, hint_for, sync };
+        let op = Op::Write { key, context, context_ts, payload, mode, wall_ms, hint_for, epoch, sync };
         run(&store, op).unwrap();
         if waits {
             engine.lose_power();
@@ -433,15 +435,19 @@ fn group_commit_takes_fewer_syncs_than_writes() {
 }
 
 #[test]
-fn a_directory_in_use_or_of_a_newer_format_is_refused() {
+fn a_directory_in_use_or_of_another_format_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     let held = DataDir::take(dir.path()).unwrap();
     let error = DataDir::take(dir.path()).unwrap_err();
     assert!(matches!(error, StoreError::InUse(_)), "{error}");
     drop(held);
-    std::fs::write(dir.path().join("FORMAT"), "dynamo storage 2\n").unwrap();
+    std::fs::write(dir.path().join("FORMAT"), "dynamo storage 3\n").unwrap();
     let error = DataDir::take(dir.path()).unwrap_err();
-    assert!(matches!(error, StoreError::NewerFormat { found: 2, .. }), "{error}");
+    assert!(matches!(error, StoreError::NewerFormat { found: 3, .. }), "{error}");
+    std::fs::write(dir.path().join("FORMAT"), "dynamo storage 1\n").unwrap();
+    let error = DataDir::take(dir.path()).unwrap_err();
+    assert!(matches!(error, StoreError::OlderFormat { found: 1, .. }), "{error}");
+    assert!(error.to_string().contains("rebuilt from its replicas"), "{error}");
     std::fs::write(dir.path().join("FORMAT"), "something").unwrap();
     let error = DataDir::take(dir.path()).unwrap_err();
     assert!(error.to_string().contains("FORMAT"), "{error}");

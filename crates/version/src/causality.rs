@@ -111,6 +111,14 @@ impl Causality {
         grew
     }
 
+    /// Uncovers all writes of the other actors; returns whether there were any.
+    pub(crate) fn retain(&mut self, keep: impl Fn(&Actor) -> bool) -> bool {
+        let before = (self.vector.len(), self.cloud.len());
+        self.vector.retain(|(actor, _)| keep(actor));
+        self.cloud.retain(|dot| keep(&dot.actor));
+        before != (self.vector.len(), self.cloud.len())
+    }
+
     fn position(&self, actor: &Actor) -> Result<usize, usize> {
         self.vector.binary_search_by(|(known, _)| known.cmp(actor))
     }

@@ -5,7 +5,11 @@
 use bytes::Bytes;
 use smallvec::SmallVec;
 
-use crate::{causality::Causality, clock::Timestamp, dot::Dot};
+use crate::{
+    causality::Causality,
+    clock::Timestamp,
+    dot::{Actor, Dot},
+};
 
 /// What becomes of concurrent writes: a bucket's choice (§6).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -151,6 +155,18 @@ impl SiblingSet {
         let grew = self.causality.join(&other.causality);
         let resolved = self.resolve(mode);
         dropped || grew || resolved
+    }
+
+    /// Forgets what actors wrote that never write again, so that a key's causality does not grow with each node that ever
+    /// was. An actor of which a version is still there stays. Returns whether anything changed.
+    ///
+    /// A state that still knows a pruned write brings it back, as a merge has to; and one that has an older version of that
+    /// actor brings that back too, as if it were new. So only what all replicas have alike may be pruned, once no
+    /// other state is under way.
+    pub fn prune(&mut self, retired: impl Fn(&Actor) -> bool) -> bool {
+        let siblings = &self.siblings;
+        let is_left = |actor: &Actor| siblings.iter().any(|sibling| sibling.dot.actor == *actor);
+        self.causality.retain(|actor| !retired(actor) || is_left(actor))
     }
 
     /// How this state stands to another.

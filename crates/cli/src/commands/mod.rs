@@ -8,6 +8,7 @@ mod delete;
 mod get;
 mod load;
 mod local;
+mod node;
 mod put;
 mod ring;
 mod status;
@@ -26,12 +27,13 @@ Examples:
   dynamo get greeting
   dynamo cart add alice book
   dynamo status
+  dynamo local add-node               # and `dynamo ring status --watch` in another terminal
 
 Exit codes:
   0  done, or found
-  1  not found; or a load or verify with failures
+  1  not found; a load or verify with failures; a node that must not be switched off yet
   2  wrong usage: flags, a bad key, context or bucket
-  3  not enough replicas, nobody reached, timed out";
+  3  not enough replicas, nobody reached, timed out; a change of the ring that is not possible now";
 
 /// A Dynamo cluster on a laptop, and everything a person does with one
 #[derive(Debug, Parser)]
@@ -49,27 +51,28 @@ enum Command {
     Delete(delete::Command),
     Bucket(bucket::Command),
     Ring(ring::Command),
+    Node(node::Command),
     Status(status::Command),
     Load(load::Command),
     Verify(verify::Command),
     Cart(cart::Command),
     Bench(bench::Command),
     Completion(completion::Command),
-    /// Runs one storage node, as `dynamo-node` does
-    #[command(hide = true, disable_help_flag = true)]
-    Node {
-        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
-        args: Vec<OsString>,
-    },
+}
+
+/// `dynamo node --config FILE ...`: the arguments of one storage node, which runs as `dynamo-node` does. That is how
+/// `dynamo local` starts its nodes; a node makes its own runtime, by its configuration.
+pub fn storage_node(args: impl Iterator<Item = OsString>) -> Option<Vec<OsString>> {
+    let args: Vec<OsString> = args.collect();
+    let (command, rest) = args.split_first()?;
+    let flag = rest.first()?.to_str()?;
+    let is_ours = ["--help", "--version"].contains(&flag);
+    (command == "node" && flag.starts_with("--") && !is_ours).then(|| rest.to_vec())
 }
 
 impl Cli {
     /// Runs the command to its end.
     pub fn run(self) -> ExitCode {
-        // A node makes its own runtime, by its configuration.
-        if let Command::Node { args } = self.command {
-            return dynamo_node::cli::main_with(args);
-        }
         let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
             Ok(runtime) => runtime,
             Err(error) => return Failure::unavailable(format!("can't start threads: {error}")).report(),
@@ -91,13 +94,13 @@ impl Cli {
             Command::Delete(command) => command.run().await,
             Command::Bucket(command) => command.run().await,
             Command::Ring(command) => command.run().await,
+            Command::Node(command) => command.run().await,
             Command::Status(command) => command.run().await,
             Command::Load(command) => command.run().await,
             Command::Verify(command) => command.run().await,
             Command::Cart(command) => command.run().await,
             Command::Bench(command) => command.run().await,
             Command::Completion(command) => command.run(),
-            Command::Node { .. } => unreachable!("run() takes it before there is a runtime"),
         }
     }
 }
@@ -113,10 +116,23 @@ mod tests {
     }
 
     #[test]
-    fn node_passes_every_flag_on() {
-        let cli = Cli::parse_from(["dynamo", "node", "--config", "x.yaml", "--exit-with-stdin", "--help"]);
-        let Command::Node { args } = cli.command else { panic!("not a node") };
+    fn a_storage_node_gets_every_flag_and_the_other_commands_theirs() {
+        let storage_node = |line: &str| storage_node(line.split(' ').map(OsString::from));
+        let args = storage_node("node --config x.yaml --exit-with-stdin --help").unwrap();
         assert_eq!(args, ["--config", "x.yaml", "--exit-with-stdin", "--help"]);
+        for line in ["node", "node --help", "node --version", "node join a --yes", "ring --key x", "get node"] {
+            assert_eq!(storage_node(line), None, "{line}");
+        }
+        assert!(Cli::try_parse_from("dynamo node join a b:2 --yes --no-wait".split(' ')).is_ok());
+    }
+
+    #[test]
+    fn the_ring_is_shown_or_changed_but_not_both() {
+        assert!(Cli::try_parse_from("dynamo ring --key x -o json".split(' ')).is_ok());
+        assert!(Cli::try_parse_from("dynamo ring --key x plan --join a".split(' ')).is_err());
+        assert!(Cli::try_parse_from("dynamo ring apply --plan f --join a".split(' ')).is_err());
+        assert!(Cli::try_parse_from("dynamo ring apply --plan f --yes".split(' ')).is_ok());
+        assert!(Cli::try_parse_from("dynamo ring apply --join a --wait --no-wait".split(' ')).is_ok());
     }
 
     #[test]

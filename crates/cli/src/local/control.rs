@@ -23,6 +23,23 @@ pub enum Request {
     Restart(String),
     /// Ends a node as `kill -9` does.
     Kill(String),
+    /// What is known of a node.
+    Find(String),
+    /// Starts another node, or the one again that is being added.
+    Add {
+        /// Its zone; without one, zones go round.
+        zone: Option<String>,
+        /// Its share of the load.
+        weight: Option<u32>,
+    },
+    /// The node that was being added is a member.
+    Joined(String),
+    /// Stops a node that has left the ring, and keeps its directory under another name.
+    Remove(String),
+    /// Stops a node, keeps its directory under another name, and starts it with an empty disk; or does the rest of it.
+    Replace(String),
+    /// The node that was being filled anew is full.
+    Refilled(String),
 }
 
 /// A node as `cluster.json` has it.
@@ -46,6 +63,12 @@ pub struct Row {
 pub enum Reply {
     /// Done; the node now.
     Done(Row),
+    /// The node is there, and not known to be a member of the ring yet.
+    Joining(Row),
+    /// The node is there, and is being filled anew.
+    Refilling(Row),
+    /// The node has left; its files are in this directory.
+    Left(String),
     /// Wrongly asked: the same again fails again.
     Refused(String),
     /// It did not work out.
@@ -117,11 +140,23 @@ async fn serve(stream: UnixStream, requests: mpsc::Sender<Asked>) {
     }
 }
 
-/// Asks the `dynamo local` that runs in the directory.
+/// Asks the `dynamo local` that runs in the directory for something that a node is there for.
+///
+/// # Errors
+/// None runs there, it refused, or the node has left.
+pub async fn ask(layout: &Layout, request: &Request) -> Result<Row, Failure> {
+    match ask_any(layout, request).await? {
+        Reply::Done(row) | Reply::Joining(row) | Reply::Refilling(row) => Ok(row),
+        Reply::Left(kept) => Err(Failure::usage(format!("the node has left; its files are in {kept}"))),
+        Reply::Refused(_) | Reply::Failed(_) => unreachable!("ask_any makes failures of them"),
+    }
+}
+
+/// The same, where the node may have left: a reply that is no refusal.
 ///
 /// # Errors
 /// None runs there, or it refused.
-pub async fn ask(layout: &Layout, request: &Request) -> Result<Row, Failure> {
+pub async fn ask_any(layout: &Layout, request: &Request) -> Result<Reply, Failure> {
     let socket = match fs::read_to_string(layout.control_path_file()) {
         Ok(path) => PathBuf::from(path.trim_end()),
         Err(_) => layout.control_socket(),
@@ -139,9 +174,9 @@ pub async fn ask(layout: &Layout, request: &Request) -> Result<Row, Failure> {
     let mut answer = String::new();
     BufReader::new(read).read_line(&mut answer).await.map_err(lost)?;
     match serde_json::from_str(&answer) {
-        Ok(Reply::Done(row)) => Ok(row),
         Ok(Reply::Refused(message)) => Err(Failure::Told(Exit::Usage, message)),
         Ok(Reply::Failed(message)) => Err(Failure::unavailable(message)),
+        Ok(reply) => Ok(reply),
         Err(error) => Err(lost(io::Error::other(error))),
     }
 }
@@ -160,6 +195,8 @@ mod tests {
         let line = serde_json::to_string(&Request::Restart("node-2".into())).unwrap();
         assert_eq!(line, r#"{"restart":"node-2"}"#);
         assert_eq!(serde_json::from_str::<Request>(r#"{"kill":"node-2"}"#).unwrap(), Request::Kill("node-2".into()));
+        let add = serde_json::to_string(&Request::Add { zone: Some("zone-b".into()), weight: None }).unwrap();
+        assert_eq!(add, r#"{"add":{"zone":"zone-b","weight":null}}"#);
     }
 
     #[tokio::test]
@@ -173,14 +210,18 @@ mod tests {
                 while let Some((request, reply)) = receiver.recv().await {
                     let answer = match request {
                         Request::Restart(_) => Reply::Done(row()),
-                        Request::Kill(id) => Reply::Refused(format!("no node {id}")),
+                        Request::Remove(_) => Reply::Left("node-2.left-1".into()),
+                        other => Reply::Refused(format!("no {other:?}")),
                     };
                     reply.send(answer).unwrap();
                 }
             });
             assert_eq!(ask(&layout, &Request::Restart("node-2".into())).await.unwrap(), row());
             let refused = ask(&layout, &Request::Kill("x".into())).await;
-            assert!(matches!(refused, Err(Failure::Told(Exit::Usage, message)) if message == "no node x"));
+            assert!(matches!(refused, Err(Failure::Told(Exit::Usage, message)) if message == "no Kill(\"x\")"));
+            let left = ask_any(&layout, &Request::Remove("node-2".into())).await.unwrap();
+            assert_eq!(left, Reply::Left("node-2.left-1".into()));
+            assert!(ask(&layout, &Request::Remove("node-2".into())).await.is_err());
             drop(control);
             let gone = ask(&layout, &Request::Restart("node-2".into())).await;
             assert!(matches!(gone, Err(Failure::Told(_, message)) if message.contains("no cluster is running")));

@@ -8,7 +8,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::settings::Settings;
+use super::roster::id_of;
 use crate::failure::Failure;
 
 /// Peers' ports are so much above clients'.
@@ -34,6 +34,8 @@ pub struct NodePlan {
     pub id: String,
     /// zone-a and so on.
     pub zone: String,
+    /// Its share of the load when it joins.
+    pub weight: u32,
     /// Where its configuration, log and data are.
     pub dir: PathBuf,
     /// Its client port.
@@ -148,16 +150,16 @@ impl Layout {
         }
     }
 
-    /// All nodes of the cluster.
-    pub fn plans(&self, settings: &Settings) -> Vec<NodePlan> {
-        (0..settings.nodes)
-            .map(|index| {
-                let id = format!("node-{}", index + 1);
-                let letter = char::from(b'a' + u8::try_from(index % settings.zones).expect("at most 26 zones"));
-                let dir = self.dir.join("nodes").join(&id);
-                NodePlan { id, zone: format!("zone-{letter}"), dir, port: settings.port + index }
-            })
-            .collect()
+    /// Where a node's files are, or those that it left behind.
+    pub fn node_dir(&self, name: &str) -> PathBuf {
+        self.dir.join("nodes").join(name)
+    }
+
+    /// The node with this number.
+    pub fn plan(&self, number: u16, zone: String, weight: u32, port: u16) -> NodePlan {
+        let id = id_of(number);
+        let dir = self.node_dir(&id);
+        NodePlan { id, zone, weight, dir, port }
     }
 }
 
@@ -178,6 +180,11 @@ pub fn check_ports(plans: &[NodePlan]) -> Result<(), Failure> {
         }
     }
     Ok(())
+}
+
+/// Whether all ports of a node with this client port can be listened on now.
+pub fn is_free(layout: &Layout, port: u16) -> bool {
+    check_ports(&[layout.plan(0, String::new(), 1, port)]).is_ok()
 }
 
 /// Who may read a file.
@@ -208,7 +215,7 @@ mod tests {
     fn plans(dir: &Path, port: u16) -> Vec<NodePlan> {
         let layout = Layout::new(dir).unwrap();
         let asked = Asked { port: Some(port), ..Default::default() };
-        layout.plans(&Settings::open(&layout, &asked).unwrap())
+        Settings::open(&layout, &asked).unwrap().present(&layout)
     }
 
     #[test]
@@ -229,7 +236,7 @@ mod tests {
     fn a_taken_port_is_named_with_the_flag_that_chooses_another() {
         let taken = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = taken.local_addr().unwrap().port();
-        let plan = NodePlan { id: "node-1".into(), zone: "zone-a".into(), dir: "x".into(), port };
+        let plan = NodePlan { id: "node-1".into(), zone: "zone-a".into(), weight: 1, dir: "x".into(), port };
         let Err(Failure::Told(_, message)) = check_ports(&[plan]) else { panic!("the port is free") };
         assert!(message.contains(&format!("127.0.0.1:{port}")) && message.contains("--port"), "{message}");
     }

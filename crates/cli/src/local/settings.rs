@@ -1,12 +1,15 @@
 //! What a local cluster was made with, kept in DIR/cluster.yaml; and the nodes' configuration files made from it.
-//! This is the one module of the command line that knows YAML.
+//! Beside the plans that are kept (`change::file`), this is the one module of the command line that knows YAML.
 
 use std::{fs, io, path::Path};
 
 use serde::{Deserialize, Serialize};
 use serde_yaml::{Mapping, Value};
 
-use super::layout::{Layout, NodePlan, Readers, write_atomically};
+use super::{
+    layout::{Layout, NodePlan, Readers, write_atomically},
+    roster::{Added, Left, Replacing},
+};
 use crate::failure::Failure;
 
 /// The cluster's name: also part of what seals contexts.
@@ -16,11 +19,11 @@ const REPLICAS_DEFAULT: u8 = 3;
 const ZONES_DEFAULT: u16 = 3;
 const PARTITIONS_DEFAULT: u32 = 256;
 
-/// Fixed when a directory is made.
+/// Fixed when a directory is made, but for the nodes that came and went since (see [`super::roster`]).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Settings {
-    /// How many nodes.
+    /// How many founders.
     pub nodes: u16,
     /// How many zones they are spread over.
     pub zones: u16,
@@ -32,6 +35,15 @@ pub struct Settings {
     pub port: u16,
     /// Seals contexts.
     pub secret: String,
+    /// Nodes that were added, and are there.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub added: Vec<Added>,
+    /// Nodes that have left.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub left: Vec<Left>,
+    /// The node that is being filled anew.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replacing: Option<Replacing>,
 }
 
 /// What the flags say; nothing where a flag was not given.
@@ -70,15 +82,24 @@ impl Settings {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 let made = Self::make(asked);
                 made.check()?;
-                let text = serde_yaml::to_string(&made).expect("plain data can be written");
-                write_atomically(&path, text.as_bytes(), Readers::Owner)
-                    .map_err(|error| Failure::file(format!("can't write {}", path.display()), &error))?;
+                made.save(layout)?;
                 made
             }
             Err(error) => return Err(Failure::file(format!("can't read {}", path.display()), &error)),
         };
         settings.check()?;
         Ok(settings)
+    }
+
+    /// Writes them down, durably and whole.
+    ///
+    /// # Errors
+    /// They can't be written; what was there is there still.
+    pub fn save(&self, layout: &Layout) -> Result<(), Failure> {
+        let path = layout.settings_file();
+        let text = serde_yaml::to_string(self).expect("plain data can be written");
+        write_atomically(&path, text.as_bytes(), Readers::Owner)
+            .map_err(|error| Failure::file(format!("can't write {}", path.display()), &error))
     }
 
     fn make(asked: &Asked) -> Self {
@@ -90,6 +111,9 @@ impl Settings {
             partitions: asked.partitions.unwrap_or(PARTITIONS_DEFAULT),
             port: asked.port.unwrap_or(crate::args::LOCAL_PORT),
             secret: format!("{:032x}", rand::random::<u128>()),
+            added: Vec::new(),
+            left: Vec::new(),
+            replacing: None,
         }
     }
 
@@ -152,41 +176,53 @@ struct Member<'a> {
     weight: u32,
 }
 
-/// The configuration of one node. `durability` and `sets` (section.key=value) may change from start to start.
+/// What nodes are started with beside what the directory was made with: it may differ from start to start.
+#[derive(Debug, Clone, Default)]
+pub struct Flags {
+    /// `--durability`
+    pub durability: String,
+    /// `--set`: section.key=value
+    pub sets: Vec<String>,
+}
+
+/// The configuration of one node. `cluster.members` are the founders, whoever is there now; the others find those that are
+/// there through `cluster.seeds`.
 ///
 /// # Errors
 /// A `--set` that is not of this form.
-pub fn node_yaml(
-    settings: &Settings,
-    plans: &[NodePlan],
-    plan: &NodePlan,
-    durability: &str,
-    sets: &[String],
-) -> Result<String, Failure> {
-    let members: Vec<Member> = plans
+pub fn node_yaml(settings: &Settings, layout: &Layout, plan: &NodePlan, flags: &Flags) -> Result<String, Failure> {
+    let founders = settings.founders(layout);
+    let members: Vec<Member> = founders
         .iter()
         .map(|plan| Member {
             name: &plan.id,
             zone: &plan.zone,
             address: plan.peer(),
             client_address: plan.client(),
-            weight: 1,
+            weight: plan.weight,
         })
         .collect();
-    let document = serde_json::json!({
+    let present = settings.present(layout);
+    let seeds: Vec<String> = present.iter().filter(|other| other.id != plan.id).map(NodePlan::peer).collect();
+    let mut document = serde_json::json!({
         "cluster": {
             "name": CLUSTER, "secret": settings.secret, "replication": settings.replication,
-            "partitions": settings.partitions, "members": members, "seeds": [],
+            "partitions": settings.partitions, "members": members, "seeds": seeds,
         },
         "node": {
             "name": plan.id, "zone": plan.zone, "data_dir": plan.dir.join("data"),
             "client_listen": plan.client(), "peer_listen": plan.peer(), "http_listen": plan.http(),
         },
-        "storage": { "durability": durability },
+        "storage": { "durability": flags.durability },
         "log": { "format": "text", "level": "info" },
     });
+    if !founders.contains(plan) {
+        document["node"]["weight"] = plan.weight.into();
+        document["node"]["advertise_client"] = plan.client().into();
+        document["node"]["advertise_peer"] = plan.peer().into();
+    }
     let mut document = serde_yaml::to_value(document).expect("plain data can be converted");
-    for set in sets {
+    for set in &flags.sets {
         apply_set(&mut document, set)?;
     }
     Ok(serde_yaml::to_string(&document).expect("plain data can be written"))
@@ -261,14 +297,19 @@ mod tests {
         }
     }
 
+    fn written(layout: &Layout, settings: &Settings, plan: &NodePlan, sets: &[&str]) -> Result<Value, Failure> {
+        let sets = sets.iter().map(|&set| set.to_owned()).collect();
+        let text = node_yaml(settings, layout, plan, &Flags { durability: "fsync".into(), sets })?;
+        Ok(serde_yaml::from_str(&text).unwrap())
+    }
+
     #[test]
     fn the_nodes_file_holds_all_members_and_what_was_set() {
         let dir = tempfile::tempdir().unwrap();
-        let settings = Settings::make(&Asked::default());
-        let plans = layout(&dir).plans(&settings);
-        let sets = ["limits.key_bytes=100".to_owned(), "storage.durability=interval".to_owned()];
-        let text = node_yaml(&settings, &plans, &plans[1], "fsync", &sets).unwrap();
-        let document: Value = serde_yaml::from_str(&text).unwrap();
+        let (layout, settings) = (layout(&dir), Settings::make(&Asked::default()));
+        let plan = &settings.founders(&layout)[1];
+        let document =
+            written(&layout, &settings, plan, &["limits.key_bytes=100", "storage.durability=interval"]).unwrap();
         assert_eq!(document["cluster"]["members"].as_sequence().unwrap().len(), 5);
         assert_eq!(document["node"]["client_listen"], "127.0.0.1:7401");
         assert_eq!(document["limits"]["key_bytes"], 100);
@@ -276,7 +317,26 @@ mod tests {
         // A secret of digits only must not come back as a number.
         assert!(document["cluster"]["secret"].is_string());
         for bad in ["x", ".=1", "node.name.x=1", "storage.x=[1"] {
-            assert!(node_yaml(&settings, &plans, &plans[0], "fsync", &[bad.to_owned()]).is_err(), "{bad}");
+            assert!(written(&layout, &settings, plan, &[bad]).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn every_node_s_file_is_one_that_a_node_takes_and_members_are_the_founders_for_ever() {
+        let dir = tempfile::tempdir().unwrap();
+        let layout = layout(&dir);
+        let settings = Settings::make(&Asked::default()).with_added(Some("attic".into()), 2, |_| true).unwrap();
+        let settings = settings.without("node-1", "x".into());
+        let flags = Flags { durability: "fsync".into(), sets: Vec::new() };
+        for plan in settings.present(&layout) {
+            let text = node_yaml(&settings, &layout, &plan, &flags).unwrap();
+            let config = dynamo_node::config::load(Some(("node.yaml", &text)), [], &[]).unwrap();
+            assert_eq!(config.cluster.members.len(), 5);
+            assert_eq!(config.cluster.seeds.len(), 4, "all that are there but itself");
+            assert!(!config.cluster.seeds.contains(&"127.0.0.1:8400".to_owned()), "node-1 has left");
+            let this = config.this_node();
+            assert_eq!((this.name, this.zone, this.weight), (plan.id.clone(), plan.zone.clone(), plan.weight));
+            assert_eq!((this.address, this.client_address), (plan.peer(), plan.client()));
         }
     }
 }

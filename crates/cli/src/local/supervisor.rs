@@ -1,4 +1,5 @@
-//! All nodes of a local cluster: started together, watched, restarted on request, stopped together.
+//! All nodes of a local cluster: started together, watched, stopped together. What other commands ask for is in
+//! [`super::requests`].
 
 use std::{convert::Infallible, fs, io, time::Duration};
 
@@ -12,67 +13,134 @@ use tokio::{
 };
 
 use super::{
-    control::{Asked, Reply, Request, Row},
+    control::{Asked, Reply, Row},
     layout::{Layout, NodePlan, Readers, write_atomically},
     node_process::NodeProcess,
+    roster::id_of,
+    settings::{Flags, Settings, node_yaml},
 };
 use crate::failure::Failure;
 
 /// A node that has not ended so long after SIGTERM is killed.
-const STOP_WITHIN: Duration = Duration::from_secs(10);
+pub(super) const STOP_WITHIN: Duration = Duration::from_secs(10);
 /// Events that wait; senders wait then.
 const EVENTS_WAITING: usize = 64;
 
 /// What the supervisor hears of its nodes.
-enum Event {
-    Ended { index: usize, pid: u32, how: String },
-    Restarted { index: usize, ended: Result<(), Failure>, reply: oneshot::Sender<Reply> },
+pub(super) enum Event {
+    Ended { id: String, pid: u32, how: String },
+    Started { id: String, ended: Result<(), Failure>, reply: oneshot::Sender<Reply> },
+    Stopped { id: String, then: Then, reply: oneshot::Sender<Reply> },
 }
 
-/// The nodes, by their place in the plan.
+/// What becomes of a node that was stopped.
+pub(super) enum Then {
+    Remove,
+    Replace,
+}
+
+/// A node and its last process.
+pub(super) struct Node {
+    pub(super) plan: NodePlan,
+    pub(super) process: NodeProcess,
+    /// It has been ready once.
+    pub(super) serves: bool,
+    /// Its end is wanted, and no news.
+    pub(super) stopping: bool,
+}
+
+impl Node {
+    pub(super) fn row(&self) -> Row {
+        Row {
+            id: self.plan.id.clone(),
+            zone: self.plan.zone.clone(),
+            pid: self.process.pid,
+            endpoint: self.plan.client(),
+            dir: self.plan.dir.display().to_string(),
+        }
+    }
+}
+
+/// The nodes that are there.
 pub struct Supervisor {
-    layout: Layout,
-    nodes: Vec<(NodePlan, NodeProcess)>,
-    sender: mpsc::Sender<Event>,
+    pub(super) layout: Layout,
+    pub(super) settings: Settings,
+    flags: Flags,
+    pub(super) nodes: Vec<Node>,
+    pub(super) sender: mpsc::Sender<Event>,
     events: mpsc::Receiver<Event>,
 }
 
 impl Supervisor {
-    /// Starts a process for every node; their configurations are written. None is ready yet.
+    /// Writes every node's configuration and starts a process for each. None is ready yet.
     ///
     /// # Errors
     /// The first that could not be started; the others are stopped.
-    pub fn start(layout: Layout, plans: Vec<NodePlan>) -> Result<Self, Failure> {
+    pub fn start(layout: Layout, settings: Settings, flags: Flags) -> Result<Self, Failure> {
         remove_cluster_file(&layout);
+        settings.tidy(&layout)?;
         let (sender, events) = mpsc::channel(EVENTS_WAITING);
-        let mut supervisor = Self { layout, nodes: Vec::with_capacity(plans.len()), sender, events };
-        for plan in plans {
-            let process = NodeProcess::start(&plan)?;
-            supervisor.nodes.push((plan, process));
-        }
+        let plans = settings.present(&layout);
+        let mut supervisor = Self { layout, settings, flags, nodes: Vec::new(), sender, events };
+        // All before the first, so that a wrong --set starts nothing.
+        plans.iter().try_for_each(|plan| supervisor.configure(plan))?;
+        plans.into_iter().try_for_each(|plan| supervisor.launch(plan))?;
         Ok(supervisor)
+    }
+
+    fn configure(&self, plan: &NodePlan) -> Result<(), Failure> {
+        let text = node_yaml(&self.settings, &self.layout, plan, &self.flags)?;
+        let write = || {
+            fs::create_dir_all(&plan.dir)?;
+            write_atomically(&plan.config(), text.as_bytes(), Readers::Owner)
+        };
+        write().map_err(|error| Failure::file(format!("can't write {}", plan.config().display()), &error))
+    }
+
+    /// Starts a process for a node, in place of the one that it had.
+    pub(super) fn launch(&mut self, plan: NodePlan) -> Result<(), Failure> {
+        // Anew each time: who is there to be asked for the others has changed.
+        self.configure(&plan)?;
+        let process = NodeProcess::start(&plan)?;
+        match self.node(&plan.id) {
+            Some(node) => (node.process, node.stopping) = (process, false),
+            None => self.nodes.push(Node { plan, process, serves: false, stopping: false }),
+        }
+        Ok(())
+    }
+
+    pub(super) fn node(&mut self, id: &str) -> Option<&mut Node> {
+        self.nodes.iter_mut().find(|node| node.plan.id == id)
     }
 
     /// Waits until all are ready, then writes cluster.json and watches them.
     ///
     /// # Errors
-    /// The first that ended or was not ready in time, with the end of its log.
+    /// The first that ended or was not ready in time, with the end of its log. One that is no member yet may be missing.
     pub async fn ready(&mut self) -> Result<(), Failure> {
         // Draws on a terminal only.
         let spinner = ProgressBar::new_spinner();
         spinner.enable_steady_tick(Duration::from_millis(100));
         let mut waiting = JoinSet::new();
-        for (plan, process) in &self.nodes {
+        for Node { plan, process, .. } in &self.nodes {
             let (plan, mut process) = (plan.clone(), process.clone());
-            waiting.spawn(async move { process.ready(&plan).await });
+            waiting.spawn(async move {
+                let ended = process.ready(&plan).await;
+                (plan.id, ended)
+            });
         }
+        let joining = self.settings.joining().map(|added| id_of(added.number));
         let mut ready = 0;
         let mut failed = None;
         spinner.set_message(format!("starting {} nodes", self.nodes.len()));
         while let Some(ended) = waiting.join_next().await {
-            if let Err(failure) = ended.expect("waiting does not panic") {
-                failed = Some(failure);
-                break;
+            match ended.expect("waiting does not panic") {
+                (id, Ok(())) => self.node(&id).expect("it was started").serves = true,
+                (id, Err(failure)) if Some(&id) == joining.as_ref() => self.missing(&id, failure),
+                (_, Err(failure)) => {
+                    failed = Some(failure);
+                    break;
+                }
             }
             ready += 1;
             spinner.set_message(format!("{ready} of {} nodes are ready", self.nodes.len()));
@@ -81,13 +149,23 @@ impl Supervisor {
         if let Some(failure) = failed {
             return Err(failure);
         }
-        (0..self.nodes.len()).for_each(|index| self.watch(index));
+        self.nodes.iter().filter(|node| node.serves).for_each(|node| self.watch(node));
         self.write_cluster_file()
+    }
+
+    /// A node that was being added when the cluster was stopped can't be started.
+    fn missing(&mut self, id: &str, failure: Failure) {
+        if let Some(node) = self.node(id) {
+            node.process.signal(Signal::KILL);
+        }
+        let dir = self.layout.given().display();
+        eprintln!("{id}, which was being added, is missing: {}", message(failure));
+        eprintln!("The others run. Try it again with\n  dynamo local add-node --dir {dir}");
     }
 
     /// The nodes as cluster.json has them.
     pub fn rows(&self) -> Vec<Row> {
-        self.nodes.iter().map(|(plan, process)| row(plan, process)).collect()
+        self.nodes.iter().filter(|node| node.serves).map(Node::row).collect()
     }
 
     /// Reports nodes that end, and does what is asked, for ever.
@@ -102,10 +180,11 @@ impl Supervisor {
 
     /// Stops all nodes: asks them, waits, then kills.
     pub async fn stop(mut self) {
+        eprintln!("stopping {} nodes", self.nodes.len());
         remove_cluster_file(&self.layout);
-        self.nodes.iter().for_each(|(_, process)| process.signal(Signal::TERM));
+        self.nodes.iter().for_each(|node| node.process.signal(Signal::TERM));
         let deadline = Instant::now() + STOP_WITHIN;
-        for (plan, process) in &mut self.nodes {
+        for Node { plan, process, .. } in &mut self.nodes {
             if timeout_at(deadline, process.wait()).await.is_err() {
                 eprintln!("{} has not stopped within {} s and is killed", plan.id, STOP_WITHIN.as_secs());
                 process.signal(Signal::KILL);
@@ -115,82 +194,37 @@ impl Supervisor {
     }
 
     /// Tells when the node's present process ends.
-    fn watch(&self, index: usize) {
-        let mut process = self.nodes[index].1.clone();
+    pub(super) fn watch(&self, node: &Node) {
+        let (id, mut process) = (node.plan.id.clone(), node.process.clone());
         let sender = self.sender.clone();
         tokio::spawn(async move {
             let how = process.wait().await;
-            let _ = sender.send(Event::Ended { index, pid: process.pid, how }).await;
+            let _ = sender.send(Event::Ended { id, pid: process.pid, how }).await;
         });
     }
 
     fn on_event(&mut self, event: Event) {
         match event {
-            Event::Ended { index, pid, how } => {
-                let (id, dir) = (&self.nodes[index].0.id, self.layout.given().display());
-                eprintln!(
-                    "{id} (pid {pid}) has ended: {how}. Bring it back with\n  dynamo local restart-node {id} --dir {dir}"
-                );
-            }
-            Event::Restarted { index, ended, reply } => {
-                let (plan, process) = &self.nodes[index];
-                let answer = match ended.and_then(|()| self.write_cluster_file()) {
-                    Ok(()) => {
-                        eprintln!("{} is back, pid {}", plan.id, process.pid);
-                        self.watch(index);
-                        Reply::Done(row(plan, process))
-                    }
-                    Err(failure) => {
-                        process.signal(Signal::KILL);
-                        Reply::Failed(message(failure))
-                    }
-                };
-                // Who asked may be gone.
-                let _ = reply.send(answer);
-            }
+            Event::Ended { id, pid, how } => self.on_end(&id, pid, &how),
+            Event::Started { id, ended, reply } => self.on_started(&id, ended, reply),
+            Event::Stopped { id, then, reply } => self.on_stopped(&id, then, reply),
         }
     }
 
-    fn on_request(&mut self, request: Request, reply: oneshot::Sender<Reply>) {
-        let (Request::Restart(id) | Request::Kill(id)) = &request;
-        let Some(index) = self.nodes.iter().position(|(plan, _)| plan.id == *id) else {
-            let known: Vec<&str> = self.nodes.iter().map(|(plan, _)| plan.id.as_str()).collect();
-            let _ = reply.send(Reply::Refused(format!("there is no node {id}; there are {}", known.join(", "))));
-            return;
-        };
-        let (plan, process) = &mut self.nodes[index];
-        match (&request, process.is_running()) {
-            (Request::Restart(id), true) => {
-                let _ = reply.send(Reply::Refused(format!("{id} is still running, pid {}", process.pid)));
-            }
-            (Request::Kill(id), false) => {
-                let _ = reply.send(Reply::Refused(format!("{id} is not running")));
-            }
-            (Request::Restart(_), false) => match NodeProcess::start(plan) {
-                Err(failure) => drop(reply.send(Reply::Failed(message(failure)))),
-                Ok(started) => {
-                    *process = started;
-                    let (plan, mut process, sender) = (plan.clone(), process.clone(), self.sender.clone());
-                    tokio::spawn(async move {
-                        let ended = process.ready(&plan).await;
-                        let _ = sender.send(Event::Restarted { index, ended, reply }).await;
-                    });
-                }
-            },
-            (Request::Kill(_), true) => {
-                process.signal(Signal::KILL);
-                let (killed, mut process) = (row(plan, process), process.clone());
-                tokio::spawn(async move {
-                    process.wait().await;
-                    let _ = reply.send(Reply::Done(killed));
-                });
-            }
+    fn on_end(&mut self, id: &str, pid: u32, how: &str) {
+        let is_news = self.node(id).is_some_and(|node| node.process.pid == pid && !node.stopping);
+        if is_news {
+            let dir = self.layout.given().display();
+            eprintln!(
+                "{id} (pid {pid}) has ended: {how}. Bring it back with\n  dynamo local restart-node {id} --dir {dir}"
+            );
         }
     }
 
-    fn write_cluster_file(&self) -> Result<(), Failure> {
+    pub(super) fn write_cluster_file(&self) -> Result<(), Failure> {
         let rows = self.rows();
-        let document = json!({ "endpoint": rows[0].endpoint, "nodes": rows });
+        let endpoint = rows.first().map(|row| row.endpoint.as_str());
+        let document = json!({ "endpoint": endpoint, "nodes": rows });
         let text = serde_json::to_string_pretty(&document).expect("plain data can be written") + "\n";
         let path = self.layout.cluster_file();
         write_atomically(&path, text.as_bytes(), Readers::All)
@@ -198,17 +232,7 @@ impl Supervisor {
     }
 }
 
-fn row(plan: &NodePlan, process: &NodeProcess) -> Row {
-    Row {
-        id: plan.id.clone(),
-        zone: plan.zone.clone(),
-        pid: process.pid,
-        endpoint: plan.client(),
-        dir: plan.dir.display().to_string(),
-    }
-}
-
-fn message(failure: Failure) -> String {
+pub(super) fn message(failure: Failure) -> String {
     match failure {
         Failure::Told(_, message) => message,
         Failure::Silent(_) | Failure::BrokenPipe => String::new(),

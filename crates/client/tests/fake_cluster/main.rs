@@ -5,6 +5,7 @@ mod endpoints;
 mod many;
 mod refusals;
 mod ring;
+mod ring_changes;
 mod routing;
 mod sessions;
 mod sizes;

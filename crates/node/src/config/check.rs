@@ -4,7 +4,7 @@ use std::{fmt, ops::RangeInclusive};
 
 use dynamo_ring::{Member, NodeId, PartitionCount, Ring, RingError};
 
-use super::{ClusterConfig, Config, ConfigError, HIDDEN, MemberConfig};
+use super::{ClusterConfig, Config, ConfigError, HIDDEN};
 use crate::telemetry;
 
 /// A day: what waits longer than that waits for ever.
@@ -13,6 +13,8 @@ const MS: u64 = 24 * 3600 * 1000;
 const MIB: u64 = 1 << 30;
 /// More than the file descriptors and memory of one machine give.
 const MANY: u64 = 1_000_000;
+/// The ring takes no greater one.
+const WEIGHT_MAX: u64 = 1_000_000;
 
 /// Something wrong with one key.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,10 +33,10 @@ impl fmt::Display for Problem {
 
 /// The problems found so far.
 #[derive(Default)]
-struct Problems(Vec<Problem>);
+pub(super) struct Problems(Vec<Problem>);
 
 impl Problems {
-    fn demand(&mut self, holds: bool, key: &'static str, text: impl Into<String>) {
+    pub(super) fn demand(&mut self, holds: bool, key: &'static str, text: impl Into<String>) {
         if !holds {
             self.0.push(Problem { key, text: text.into() });
         }
@@ -76,10 +78,11 @@ impl Config {
 
     /// Every number with its least and greatest value. The upper bounds keep sums and products of them in range.
     pub fn numbers(&self) -> Vec<(&'static str, u64, RangeInclusive<u64>)> {
-        let Self { cluster, storage, limits, timeouts, gossip, handoff, runtime, .. } = self;
+        let Self { cluster, node, storage, limits, timeouts, gossip, handoff, background, runtime, .. } = self;
         vec![
             ("cluster.replication", cluster.replication.into(), 1..=16),
             ("cluster.partitions", cluster.partitions.into(), 1..=PartitionCount::MAX.into()),
+            ("node.weight", node.weight.into(), 1..=WEIGHT_MAX),
             ("storage.interval_ms", storage.interval_ms, 1..=MS),
             ("storage.cache_mib", storage.cache_mib, 0..=MIB),
             ("storage.memtable_mib", storage.memtable_mib, 1..=MIB),
@@ -103,6 +106,10 @@ impl Config {
             ("gossip.down_after_ms", gossip.down_after_ms, 0..=MS),
             ("handoff.bytes_per_s", handoff.bytes_per_s, 1024..=1 << 40),
             ("handoff.window", handoff.window as u64, 1..=MANY),
+            ("background.rate_min_bytes_per_s", background.rate_min_bytes_per_s, 1024..=1 << 40),
+            ("background.rate_max_bytes_per_s", background.rate_max_bytes_per_s, 1024..=1 << 40),
+            ("background.p99_target_ms", background.p99_target_ms, 1..=MS),
+            ("background.compare_ms", background.compare_ms, 10..=MS),
             ("runtime.threads", runtime.threads as u64, 0..=1024),
         ]
     }
@@ -119,7 +126,11 @@ impl Config {
 
     fn check_node(&self, found: &mut Problems) {
         let node = &self.node;
-        found.demand(!node.name.is_empty(), "node.name", "say which of cluster.members this node is, with --name");
+        found.demand(
+            !node.name.is_empty(),
+            "node.name",
+            "say which node this is, with --name: one of cluster.members, or a new one that joins them",
+        );
         found.demand(!node.data_dir.as_os_str().is_empty(), "node.data_dir", "say where data and identity are kept");
         found.demand_address("node.client_listen", &node.client_listen, "127.0.0.1:7400 or localhost:7400");
         found.demand_address("node.peer_listen", &node.peer_listen, "0.0.0.0:8400");
@@ -153,7 +164,7 @@ impl Config {
                 found.demand_address("cluster.members", &member.client_address, "node-1.example:7400");
             }
         }
-        self.check_me(found);
+        self.check_identity(found);
         if let Err(error) = self.first_ring() {
             let (key, text) = match &error {
                 // Said by its bounds already.
@@ -164,29 +175,6 @@ impl Config {
             };
             found.demand(false, key, text);
         }
-    }
-
-    fn check_me(&self, found: &mut Problems) {
-        let (node, members) = (&self.node, &self.cluster.members);
-        if members.is_empty() || node.name.is_empty() {
-            return;
-        }
-        match self.me() {
-            None => {
-                let names = members.iter().map(|member| member.name.as_str()).collect::<Vec<_>>().join(", ");
-                let text = format!("cluster.members has no member {:?}; they are {names}", node.name);
-                found.demand(false, "node.name", text);
-            }
-            Some(me) => {
-                let text = format!("cluster.members puts {:?} in zone {:?}: leave the key out", me.name, me.zone);
-                found.demand(node.zone.is_empty() || node.zone == me.zone, "node.zone", text);
-            }
-        }
-    }
-
-    /// The member that this node is.
-    pub fn me(&self) -> Option<&MemberConfig> {
-        self.cluster.members.iter().find(|member| member.name == self.node.name)
     }
 
     /// The ring at epoch 1: every node works out the same one.

@@ -3,9 +3,10 @@
 //! Every key can be given in each of the three: `storage: {durability: interval}` in the file is
 //! `DYNAMO_NODE__STORAGE__DURABILITY=interval` in the environment and `--set storage.durability=interval` as a flag.
 //! Unknown keys are refused in all of them. This is the one module that knows YAML: `load` puts the sources together,
-//! `check` says what can't be used, `keys` knows all keys by name.
+//! `check` says what can't be used, `identity` which node this is, `keys` knows all keys by name.
 
 mod check;
+mod identity;
 mod keys;
 mod load;
 
@@ -33,6 +34,8 @@ pub struct Config {
     pub gossip: GossipConfig,
     /// Hinted handoff.
     pub handoff: HandoffConfig,
+    /// What goes on behind the requests.
+    pub background: BackgroundConfig,
     /// Logs.
     pub log: LogConfig,
     /// Threads.
@@ -51,7 +54,7 @@ pub struct ClusterConfig {
     pub replication: u8,
     /// Q, a power of two; fixed at creation.
     pub partitions: u32,
-    /// The members of the first ring, this node among them.
+    /// The members of the first ring; a node that joins later is none of them. Never changed once the cluster exists.
     pub members: Vec<MemberConfig>,
     /// Addresses (host:port of peers' ports) to ask when no member answers.
     pub seeds: Vec<String>,
@@ -83,10 +86,12 @@ fn one() -> u32 {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default, expecting = "a section of keys")]
 pub struct NodeConfig {
-    /// Its name among the cluster's members.
+    /// Its name in the cluster.
     pub name: String,
-    /// Its zone; must be what the members list says.
+    /// Its zone; must be what the members list says, if that names this node.
     pub zone: String,
+    /// Its share of the load when it joins; the members list says it of those that it names.
+    pub weight: u32,
     /// Where its data and identity are.
     pub data_dir: PathBuf,
     /// For clients (and admin, health, reflection), host:port.
@@ -97,7 +102,7 @@ pub struct NodeConfig {
     pub http_listen: String,
     /// What clients are told; default: the members list's, or `client_listen`.
     pub advertise_client: Option<String>,
-    /// What peers are told; default: the members list's.
+    /// What peers are told; default: the members list's, or `peer_listen` of a node that the list does not name.
     pub advertise_peer: Option<String>,
 }
 
@@ -203,6 +208,20 @@ pub struct HandoffConfig {
     pub window: usize,
 }
 
+/// What goes on behind the requests: partitions on their way to a new home, anti-entropy.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default, expecting = "a section of keys")]
+pub struct BackgroundConfig {
+    /// Bytes per second, however the foreground fares.
+    pub rate_min_bytes_per_s: u64,
+    /// Bytes per second, at most.
+    pub rate_max_bytes_per_s: u64,
+    /// The foreground's 99th percentile above which background work slows down, milliseconds.
+    pub p99_target_ms: u64,
+    /// Milliseconds between questions to another home whether it has the same.
+    pub compare_ms: u64,
+}
+
 /// Logs.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default, expecting = "a section of keys")]
@@ -242,6 +261,7 @@ impl Default for NodeConfig {
         Self {
             name: String::new(),
             zone: String::new(),
+            weight: 1,
             data_dir: "/var/lib/dynamo".into(),
             client_listen: "0.0.0.0:7400".into(),
             peer_listen: "0.0.0.0:8400".into(),
@@ -297,6 +317,12 @@ impl Default for GossipConfig {
 impl Default for HandoffConfig {
     fn default() -> Self {
         Self { bytes_per_s: 16 << 20, window: 64 }
+    }
+}
+
+impl Default for BackgroundConfig {
+    fn default() -> Self {
+        Self { rate_min_bytes_per_s: 1 << 20, rate_max_bytes_per_s: 128 << 20, p99_target_ms: 50, compare_ms: 1000 }
     }
 }
 

@@ -16,7 +16,7 @@ pub(super) fn not_enough(error: &NotEnough) -> Refused {
 pub(super) fn refused_by_store(error: &StoreError) -> Refused {
     let code = match error {
         StoreError::DiskFull | StoreError::HintsFull { .. } => ErrorCode::DiskFull,
-        StoreError::Closed => ErrorCode::NotReady,
+        StoreError::Closed | StoreError::Sealed { .. } => ErrorCode::NotReady,
         StoreError::TooManySiblings { .. } => ErrorCode::TooManySiblings,
         StoreError::Overloaded => ErrorCode::Overloaded,
         _ => ErrorCode::Internal,
@@ -39,6 +39,7 @@ pub fn refusal_of_store(error: &StoreError) -> Refusal {
         StoreError::HintsFull { .. } => Refusal::HintsFull,
         StoreError::Corrupt { .. } => Refusal::Corrupt,
         StoreError::Overloaded => Refusal::Overloaded,
+        StoreError::Sealed { .. } => Refusal::Sealed,
         StoreError::Closed => Refusal::Stopping,
         _ => Refusal::Invalid,
     }
@@ -55,7 +56,7 @@ pub fn wire_refusal(refusal: Refusal, message: String) -> ReplicaRefusal {
         Refusal::Stopping => Reason::Stopping,
         Refusal::Invalid => Reason::Invalid,
     };
-    ReplicaRefusal { reason: reason as i32, message }
+    ReplicaRefusal { reason: reason as i32, message, epoch: 0 }
 }
 
 /// As a peer told us.
@@ -65,7 +66,7 @@ pub fn refusal_of_wire(refusal: &ReplicaRefusal) -> Refusal {
         Reason::HintsFull => Refusal::HintsFull,
         Reason::Overloaded => Refusal::Overloaded,
         Reason::Corrupt => Refusal::Corrupt,
-        Reason::Sealed => Refusal::Sealed,
+        Reason::Sealed | Reason::Behind | Reason::Refilling => Refusal::Sealed,
         Reason::Stopping => Refusal::Stopping,
         Reason::Invalid | Reason::Unspecified => Refusal::Invalid,
     }

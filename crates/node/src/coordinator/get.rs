@@ -15,6 +15,7 @@ use std::sync::atomic::Ordering;
 
 use super::{
     Coordinator, Entry, RequestId,
+    again::{Once, is_turning},
     answers::{not_enough, refusal_of_store},
     quorum,
     table::Ended,
@@ -34,16 +35,24 @@ pub(super) struct GetEntry {
     machine: Get,
     epoch: u64,
     began_us: u64,
+    /// R, as it was asked for.
+    r: u32,
+    /// The client's patience.
+    until_us: u64,
     reply: Option<ReplyTo>,
 }
 
 impl Coordinator {
     pub(super) fn begin_get(self: &Arc<Self>, get: GetRequest, reply: ReplyTo) {
+        self.get_until(get, reply, self.clock.now_us() + self.times.deadline_us);
+    }
+
+    pub(super) fn get_until(self: &Arc<Self>, get: GetRequest, reply: ReplyTo, until_us: u64) {
         let view = self.cluster.view();
         match self.check_get(&view, get) {
             Err(refused) => self.refuse(refused, reply),
             Ok(mut entry) => {
-                entry.reply = Some(reply);
+                (entry.reply, entry.until_us) = (Some(reply), until_us);
                 let id = self.insert(Entry::Get(entry));
                 self.with_get(id, |entry, effects, now| entry.machine.start(now, effects));
             }
@@ -65,7 +74,8 @@ impl Coordinator {
         let candidates = view.candidates(partition, bucket.strict);
         let machine = Get::new(self.cluster.me, &candidates, settings, now).map_err(|error| not_enough(&error))?;
         let epoch = view.ring.epoch();
-        Ok(GetEntry { record, bucket, key: get.key, machine, epoch, began_us: now, reply: None })
+        let (r, until_us) = (get.r, now);
+        Ok(GetEntry { record, bucket, key: get.key, machine, epoch, began_us: now, r, until_us, reply: None })
     }
 
     /// This node's own answer.
@@ -76,6 +86,7 @@ impl Coordinator {
             Ok(_) => self.on_refusal(id, me, Refusal::Invalid),
             Err(error) => {
                 self.metrics.engine_errors.increment(1);
+                self.report_damage(&error);
                 self.on_refusal(id, me, refusal_of_store(&error));
             }
         }
@@ -146,7 +157,11 @@ impl Coordinator {
                 }
                 GetEffect::Answer(answer) => self.answer(entry, answer),
                 GetEffect::Fail(error) => {
-                    if let Some(reply) = entry.reply.take() {
+                    let Some(reply) = entry.reply.take() else { continue };
+                    if is_turning(&error) && self.may_try_again(entry.until_us) {
+                        let (bucket, key, r) = (entry.bucket.name.to_string(), entry.key.clone(), entry.r);
+                        self.try_again(Once::Get(GetRequest { bucket, key, r }), reply, entry.until_us);
+                    } else {
                         self.refuse(not_enough(&error), reply);
                     }
                 }
@@ -159,12 +174,22 @@ impl Coordinator {
 
     fn ask(self: &Arc<Self>, id: RequestId, entry: &GetEntry, to: NodeId, digest: bool) -> Result<(), Refusal> {
         if to == self.cluster.me {
-            let hints = self.hints_to_read(&entry.record);
-            let read = Read::State { key: entry.record.clone(), hints, mode: entry.bucket.mode, digest_only: digest };
+            let (key, mode, strict) = (entry.record.clone(), entry.bucket.mode, entry.bucket.strict);
+            if strict && !self.cluster.is_whole(key.partition()) {
+                return Err(Refusal::Sealed);
+            }
+            // A sloppy read takes what there is, wherever the partition is going.
+            let (hints, epoch) = (self.hints_to_read(&key), if strict { entry.epoch } else { u64::MAX });
+            let read = Read::State { key, hints, mode, epoch, digest_only: digest };
             self.read(read, Done::read(self, id));
             return Ok(());
         }
-        let read = ReplicaRead { bucket: entry.bucket.name.to_string(), key: entry.key.clone(), digest };
+        let read = ReplicaRead {
+            bucket: entry.bucket.name.to_string(),
+            key: entry.key.clone(),
+            digest,
+            strict: entry.bucket.strict,
+        };
         let request = Some(replica_request::Request::Read(read));
         self.send(to, ReplicaRequest { id: id.0, epoch: entry.epoch, request })
     }
@@ -204,7 +229,8 @@ impl Coordinator {
         self.metrics.repairs.increment(1);
         let mode = entry.bucket.mode;
         if to == self.cluster.me {
-            let op = Op::Merge { key: entry.record.clone(), set: encoded, digest, mode, hint_for: None, sync: false };
+            let (key, epoch) = (entry.record.clone(), entry.epoch);
+            let op = Op::Merge { key, set: encoded, digest, mode, hint_for: None, epoch, sync: false };
             return self.submit(op, Done::Repaired);
         }
         let write = ReplicaWrite {

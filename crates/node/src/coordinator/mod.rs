@@ -5,6 +5,7 @@
 //! carries out the effects: queue a message, queue an engine operation, give the answer. No step waits for anything,
 //! and no step begins another request (it would lock a second entry).
 
+mod again;
 mod answers;
 mod forward;
 mod get;
@@ -22,9 +23,10 @@ use dynamo_quorum::{Durability, Refusal};
 use dynamo_ring::{NodeId, Partition, Position};
 use dynamo_storage::{Op, Read, RecordKey, StoreError};
 use dynamo_version::{Causality, ContextCodec, Timestamp};
-use dynamo_wire::v1::{ErrorCode, ReplicaReply, ReplicaRequest, replica_reply::Reply};
+use dynamo_wire::v1::{ErrorCode, ReplicaRefusal, ReplicaReply, ReplicaRequest, replica_reply::Reply};
 
 use self::{
+    again::Again,
     answers::bad_context,
     forward::ForwardEntry,
     get::GetEntry,
@@ -42,6 +44,7 @@ use crate::{
     cluster::{Cluster, Standing, View},
     completion::{Done, LocalStore},
     handoff::HandoffEvents,
+    keeping::{KeeperEvents, KeeperNews},
     link::Class,
     metrics::NodeMetrics,
     request::{ClientRequest, Refused, ReplyTo},
@@ -85,6 +88,8 @@ pub struct Parts {
     pub store: Arc<LocalStore>,
     /// Hears of kept hints.
     pub handoff: HandoffEvents,
+    /// Hears of peers whose ring is another.
+    pub keeper: KeeperEvents,
     /// What a client may ask for.
     pub limits: RequestLimits,
     /// How long requests wait.
@@ -104,6 +109,7 @@ pub struct Coordinator {
     parts: Parts,
     table: Table<Entry>,
     ticker: Ticker,
+    again: Again,
     hedge_us: AtomicU64,
     stopping: AtomicBool,
 }
@@ -136,6 +142,7 @@ impl Coordinator {
             parts,
             table: Table::new(),
             ticker: Ticker::default(),
+            again: Again::default(),
             hedge_us,
             stopping: AtomicBool::new(false),
         })
@@ -169,7 +176,7 @@ impl Coordinator {
 
     /// Requests not finished yet.
     pub fn in_flight(&self) -> usize {
-        self.table.len()
+        self.table.len() + self.again.len()
     }
 
     /// Takes the p95 of recent reads as the time after which one more replica is asked.
@@ -188,8 +195,23 @@ impl Coordinator {
             Some(Reply::Ack(ack)) => self.put_acked(id, from, ack.durable),
             Some(Reply::State(state)) => self.got_state(id, from, state),
             Some(Reply::Put(result)) => self.forwarded(id, from, result),
-            Some(Reply::Refusal(refusal)) => self.on_refusal(id, from, answers::refusal_of_wire(&refusal)),
-            None => self.on_refusal(id, from, Refusal::Invalid),
+            Some(Reply::Refusal(refusal)) => {
+                self.compare_rings(from, &refusal);
+                self.on_refusal(id, from, answers::refusal_of_wire(&refusal));
+            }
+            Some(Reply::Keep(_)) | None => self.on_refusal(id, from, Refusal::Invalid),
+        }
+    }
+
+    /// A refusal tells the peer's epoch where that is the reason: the one whose ring is older gets the newer one.
+    fn compare_rings(&self, peer: NodeId, refusal: &ReplicaRefusal) {
+        if refusal.epoch == 0 {
+            return;
+        }
+        match refusal.epoch.cmp(&self.epoch()) {
+            std::cmp::Ordering::Greater => self.keeper.send(KeeperNews::Newer(peer)),
+            std::cmp::Ordering::Less => self.keeper.send(KeeperNews::Behind(peer)),
+            std::cmp::Ordering::Equal => {}
         }
     }
 
@@ -248,8 +270,16 @@ impl Coordinator {
     /// Takes note that the disk can't be written, so that the next write goes elsewhere at once.
     fn store_failed(&self, error: &StoreError) {
         self.metrics.engine_errors.increment(1);
+        self.report_damage(error);
         if matches!(error, StoreError::DiskFull | StoreError::DiskFailing(_)) {
             self.cluster.view().me().set_standing(Standing::ReadOnly);
+        }
+    }
+
+    /// A damaged record is had again from the other homes.
+    fn report_damage(&self, error: &StoreError) {
+        if let StoreError::Corrupt { record: Some(record), .. } = error {
+            self.keeper.send(KeeperNews::Damaged(record.as_bytes().clone()));
         }
     }
 

@@ -16,6 +16,7 @@ use dynamo_wire::v1::{
 
 use super::{
     Coordinator, Entry, RequestId,
+    again::{Once, is_turning},
     answers::{not_enough, refusal_of_store, refused_by_store},
     forward, quorum,
     table::Ended,
@@ -85,11 +86,22 @@ pub(super) struct PutEntry {
     context: Bytes,
     epoch: u64,
     began_us: u64,
+    /// What is written again where the ring turned meanwhile: value, the client's context, W.
+    value: Option<Bytes>,
+    given: Bytes,
+    w: u32,
+    forwarded: bool,
+    /// The client's patience.
+    until_us: u64,
     reply: Option<ReplyTo>,
 }
 
 impl Coordinator {
     pub(super) fn begin_write(self: &Arc<Self>, write: Write, reply: ReplyTo) {
+        self.write_until(write, reply, self.clock.now_us() + self.times.deadline_us);
+    }
+
+    pub(super) fn write_until(self: &Arc<Self>, write: Write, reply: ReplyTo, until_us: u64) {
         let view = self.cluster.view();
         let checked = match self.check_write(&view, &write) {
             Ok(checked) => checked,
@@ -103,7 +115,7 @@ impl Coordinator {
         }
         let machine = Put::new(self.cluster.me, &checked.candidates, checked.settings, true, self.clock.now_us());
         match machine {
-            Ok(machine) => self.mint(&view, machine, checked, write, reply),
+            Ok(machine) => self.mint(&view, machine, checked, write, (reply, until_us)),
             Err(error) => self.refuse(not_enough(&error), reply),
         }
     }
@@ -133,7 +145,14 @@ impl Coordinator {
     }
 
     /// Has the engine give the version its dot; the rest follows when it is with the operating system.
-    fn mint(self: &Arc<Self>, view: &View, machine: Put, checked: Checked, write: Write, reply: ReplyTo) {
+    fn mint(
+        self: &Arc<Self>,
+        view: &View,
+        machine: Put,
+        checked: Checked,
+        write: Write,
+        (reply, until_us): (ReplyTo, u64),
+    ) {
         let Checked { bucket, record, seen, seen_ts, .. } = checked;
         let (hint_for, sync, mode) = (machine.local_hint(), machine.local_sync(), bucket.mode);
         let id = self.insert(Entry::Put(PutEntry {
@@ -149,11 +168,17 @@ impl Coordinator {
             context: Bytes::new(),
             epoch: view.ring.epoch(),
             began_us: self.clock.now_us(),
+            value: write.value.clone(),
+            given: write.context,
+            w: write.w,
+            forwarded: write.forwarded,
+            until_us,
             reply: Some(reply),
         }));
         let payload = write.value.map_or(Payload::Tombstone, Payload::Value);
         let wall_ms = Clock::wall_ms();
-        let op = Op::Write { key: record, context: seen, context_ts: seen_ts, payload, mode, wall_ms, hint_for, sync };
+        let (context_ts, epoch) = (seen_ts, view.ring.epoch());
+        let op = Op::Write { key: record, context: seen, context_ts, payload, mode, wall_ms, hint_for, epoch, sync };
         self.submit(op, Done::write(self, id, Step::Mint, sync, hint_for));
     }
 
@@ -186,7 +211,10 @@ impl Coordinator {
                 return self.put_refused(id, entry, self.cluster.me, refusal_of_store(&error));
             }
             // Not minted: there is no version to send, and nothing was written anywhere.
-            if let Some(reply) = entry.reply.take() {
+            let Some(reply) = entry.reply.take() else { return Ended::Yes };
+            if matches!(error, StoreError::Sealed { .. }) && self.may_try_again(entry.until_us) {
+                self.write_again(entry, reply);
+            } else {
                 self.refuse(refused_by_store(&error), reply);
             }
             Ended::Yes
@@ -250,7 +278,10 @@ impl Coordinator {
                     }
                 }
                 PutEffect::Fail(error) => {
-                    if let Some(reply) = entry.reply.take() {
+                    let Some(reply) = entry.reply.take() else { continue };
+                    if is_turning(&error) && self.may_try_again(entry.until_us) {
+                        self.write_again(entry, reply);
+                    } else {
                         self.refuse(not_enough(&error), reply);
                     }
                 }
@@ -258,6 +289,15 @@ impl Coordinator {
             }
         }
         Ended::No
+    }
+
+    /// The same write under the newer ring. Over the version that was made already, if there is one: whoever has that gets
+    /// the new one in its place.
+    fn write_again(&self, entry: &PutEntry, reply: ReplyTo) {
+        let context = if entry.context.is_empty() { entry.given.clone() } else { entry.context.clone() };
+        let (bucket, key, value, w) = (entry.bucket.name.to_string(), entry.key.clone(), entry.value.clone(), entry.w);
+        let write = Write { bucket, key, value, context, w, forwarded: entry.forwarded };
+        self.try_again(Once::Write(write), reply, entry.until_us);
     }
 
     fn send_write(
@@ -273,7 +313,8 @@ impl Coordinator {
         }
         let (set, digest, mode) = (entry.set.clone(), entry.digest, entry.bucket.mode);
         if to == self.cluster.me {
-            let op = Op::Merge { key: entry.record.clone(), set, digest, mode, hint_for, sync };
+            let (key, epoch) = (entry.record.clone(), entry.epoch);
+            let op = Op::Merge { key, set, digest, mode, hint_for, epoch, sync };
             self.submit(op, Done::write(self, id, Step::Write, sync, hint_for));
             return Ok(());
         }
@@ -298,7 +339,7 @@ impl Coordinator {
             None => Op::KeepHint { target: home, key },
             Some(_) => {
                 let (set, digest, mode) = (entry.set.clone(), entry.digest, entry.bucket.mode);
-                Op::Merge { key, set, digest, mode, hint_for: Some(home), sync: false }
+                Op::Merge { key, set, digest, mode, hint_for: Some(home), epoch: entry.epoch, sync: false }
             }
         };
         self.submit(op, Done::KeptHint { coordinator: self.clone(), home });

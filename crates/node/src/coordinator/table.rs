@@ -61,11 +61,6 @@ impl<T> Table<T> {
         self.len.load(Ordering::Relaxed)
     }
 
-    /// Whether nothing is in flight.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
     /// Adds an entry.
     pub fn insert(&self, entry: T) -> RequestId {
         let shard = self.next.fetch_add(1, Ordering::Relaxed) % SHARDS;

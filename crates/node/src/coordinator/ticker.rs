@@ -27,7 +27,7 @@ impl Coordinator {
     /// Sweeps until `stop` turns true.
     pub async fn run_ticker(self: Arc<Self>, mut stop: watch::Receiver<bool>) {
         loop {
-            if self.table.is_empty() {
+            if self.in_flight() == 0 {
                 tokio::select! {
                     () = self.ticker.wake.notified() => {}
                     _ = stop.wait_for(|stop| *stop) => return,
@@ -35,7 +35,7 @@ impl Coordinator {
             }
             tokio::time::sleep(TICK).await;
             self.sweep();
-            if *stop.borrow() && self.table.is_empty() {
+            if *stop.borrow() && self.in_flight() == 0 {
                 return;
             }
         }
@@ -48,5 +48,6 @@ impl Coordinator {
             Entry::Get(entry) => self.get_time(id, entry, now),
             Entry::Forward(entry) => self.forward_time(id, entry, now),
         });
+        self.begin_again(now);
     }
 }

@@ -4,3 +4,4 @@ pub mod admin;
 pub mod gossip;
 pub mod kv;
 pub mod replica;
+pub mod ring;

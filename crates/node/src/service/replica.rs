@@ -28,7 +28,7 @@ impl ReplicaService {
         Self { cluster, replicas }
     }
 
-    fn check(&self, metadata: &MetadataMap) -> Result<(), Status> {
+    fn check(&self, metadata: &MetadataMap) -> Result<NodeId, Status> {
         let text = |key: &str| metadata.get(key).and_then(|value| value.to_str().ok()).unwrap_or_default();
         let cluster = text(CLUSTER_METADATA);
         if cluster != self.cluster {
@@ -46,8 +46,7 @@ impl ReplicaService {
                 )));
             }
         }
-        let id: Result<NodeId, _> = text(NODE_METADATA).parse();
-        id.map(drop).map_err(|_| Status::invalid_argument("the stream's headers name no node id"))
+        text(NODE_METADATA).parse().map_err(|_| Status::invalid_argument("the stream's headers name no node id"))
     }
 }
 
@@ -59,19 +58,24 @@ impl Replica for ReplicaService {
         &self,
         request: Request<Streaming<ReplicaRequests>>,
     ) -> Result<Response<Self::ExchangeStream>, Status> {
-        self.check(request.metadata())?;
+        let from = self.check(request.metadata())?;
         let (replies, queue) = mpsc::channel(REPLIES);
-        tokio::spawn(read(self.replicas.clone(), request.into_inner(), replies));
+        tokio::spawn(read(self.replicas.clone(), from, request.into_inner(), replies));
         let frames = Frames::new(queue, reply_bytes, |replies| ReplicaReplies { replies });
         Ok(Response::new(Box::pin(frames.map(Ok))))
     }
 }
 
-async fn read(replicas: Arc<Replicas>, mut requests: Streaming<ReplicaRequests>, replies: mpsc::Sender<ReplicaReply>) {
+async fn read(
+    replicas: Arc<Replicas>,
+    from: NodeId,
+    mut requests: Streaming<ReplicaRequests>,
+    replies: mpsc::Sender<ReplicaReply>,
+) {
     while let Ok(Some(frame)) = requests.message().await {
         for request in frame.requests {
             let Ok(place) = replies.clone().reserve_owned().await else { return };
-            replicas.serve(request, place);
+            replicas.serve(from, request, place);
         }
     }
 }
@@ -79,6 +83,7 @@ async fn read(replicas: Arc<Replicas>, mut requests: Streaming<ReplicaRequests>,
 fn reply_bytes(reply: &ReplicaReply) -> usize {
     32 + match &reply.reply {
         Some(replica_reply::Reply::State(state)) => state.set.len(),
+        Some(replica_reply::Reply::Keep(keep)) => keep.answer.len(),
         _ => 0,
     }
 }

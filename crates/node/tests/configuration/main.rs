@@ -1,5 +1,6 @@
 //! Configuration: its sources, what is said about wrong ones, its page of documentation, and the process that takes it.
 
+mod newcomer;
 mod page;
 mod process;
 mod rubbish;

@@ -119,7 +119,8 @@ fn damaged(damages: &[Damage]) -> String {
 
 /// Numbers that depend on no other key.
 fn numbers() -> Vec<(&'static str, u64, u64)> {
-    let bound_together = ["cluster.partitions", "cluster.replication", "limits.message_bytes", "timeouts.replica_ms"];
+    let bound_together =
+        ["cluster.partitions", "cluster.replication", "node.weight", "limits.message_bytes", "timeouts.replica_ms"];
     let numbers = Config::default().numbers().into_iter().filter(|(key, ..)| !bound_together.contains(key));
     numbers
         .filter(|(key, ..)| !["limits.value_bytes", "timeouts.request_ms"].contains(key))

@@ -90,23 +90,23 @@ impl State {
     }
 }
 
-fn put_voter(out: &mut Vec<u8>, Voter { id, incarnation }: Voter) {
+pub(super) fn put_voter(out: &mut Vec<u8>, Voter { id, incarnation }: Voter) {
     out.extend_from_slice(&id.0.to_be_bytes());
     out.extend_from_slice(&incarnation.to_be_bytes());
 }
 
-fn put_ballot(out: &mut Vec<u8>, Ballot { counter, proposer }: Ballot) {
+pub(super) fn put_ballot(out: &mut Vec<u8>, Ballot { counter, proposer }: Ballot) {
     out.extend_from_slice(&counter.to_be_bytes());
     put_voter(out, proposer);
 }
 
 /// Bytes of a value: short enough for 32 bits by [`PAYLOAD_BYTES_MAX`](super::PAYLOAD_BYTES_MAX) and 65,535 voters.
-fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
+pub(super) fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
     out.extend_from_slice(&(bytes.len() as u32).to_be_bytes());
     out.extend_from_slice(bytes);
 }
 
-fn sealed(mut body: Vec<u8>) -> Vec<u8> {
+pub(super) fn sealed(mut body: Vec<u8>) -> Vec<u8> {
     let check = check(&body);
     body.extend_from_slice(&check);
     body
@@ -119,11 +119,11 @@ fn check(body: &[u8]) -> [u8; CHECK] {
 
 const SHORT: RegisterError = RegisterError::Malformed("it ends too early");
 
-struct Input<'a>(&'a [u8]);
+pub(super) struct Input<'a>(&'a [u8]);
 
 impl<'a> Input<'a> {
     /// What stands between the head and a check that fits.
-    fn open(bytes: &'a [u8], kind: u8) -> Result<Input<'a>, RegisterError> {
+    pub(super) fn open(bytes: &'a [u8], kind: u8) -> Result<Input<'a>, RegisterError> {
         match bytes {
             [first, found, ..] if *first == kind && *found > REGISTER_FORMAT => {
                 return Err(RegisterError::NewerFormat { found: *found, known: REGISTER_FORMAT });
@@ -138,37 +138,37 @@ impl<'a> Input<'a> {
         Ok(Input(body.get(2..).ok_or(SHORT)?))
     }
 
-    fn take<const LENGTH: usize>(&mut self) -> Result<[u8; LENGTH], RegisterError> {
+    pub(super) fn take<const LENGTH: usize>(&mut self) -> Result<[u8; LENGTH], RegisterError> {
         let (taken, rest) = self.0.split_first_chunk().ok_or(SHORT)?;
         self.0 = rest;
         Ok(*taken)
     }
 
-    fn number(&mut self) -> Result<u64, RegisterError> {
+    pub(super) fn number(&mut self) -> Result<u64, RegisterError> {
         self.take().map(u64::from_be_bytes)
     }
 
-    fn voter(&mut self) -> Result<Voter, RegisterError> {
+    pub(super) fn voter(&mut self) -> Result<Voter, RegisterError> {
         Ok(Voter { id: NodeId(u128::from_be_bytes(self.take()?)), incarnation: self.number()? })
     }
 
-    fn voters(&mut self) -> Result<Vec<Voter>, RegisterError> {
+    pub(super) fn voters(&mut self) -> Result<Vec<Voter>, RegisterError> {
         let count = u16::from_be_bytes(self.take()?);
         (0..count).map(|_| self.voter()).collect()
     }
 
-    fn ballot(&mut self) -> Result<Ballot, RegisterError> {
+    pub(super) fn ballot(&mut self) -> Result<Ballot, RegisterError> {
         Ok(Ballot { counter: self.number()?, proposer: self.voter()? })
     }
 
-    fn bytes(&mut self) -> Result<&'a [u8], RegisterError> {
+    pub(super) fn bytes(&mut self) -> Result<&'a [u8], RegisterError> {
         let length = u32::from_be_bytes(self.take()?) as usize;
         let (taken, rest) = self.0.split_at_checked(length).ok_or(SHORT)?;
         self.0 = rest;
         Ok(taken)
     }
 
-    fn end(&self) -> Result<(), RegisterError> {
+    pub(super) fn end(&self) -> Result<(), RegisterError> {
         if self.0.is_empty() { Ok(()) } else { Err(RegisterError::Malformed("bytes after its end")) }
     }
 }

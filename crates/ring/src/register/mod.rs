@@ -70,6 +70,7 @@ mod ballot;
 mod encoding;
 mod error;
 mod message;
+mod message_encoding;
 mod outcome;
 mod proposer;
 mod state;

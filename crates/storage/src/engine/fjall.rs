@@ -1,6 +1,6 @@
 //! The engine on disk, over fjall.
 //!
-//! One fjall keyspace holds all three spaces, told apart by the first byte of the key: a batch then touches one
+//! One fjall keyspace holds all spaces, told apart by the first byte of the key: a batch then touches one
 //! memtable and one tree, memory is bounded once, and no idle keyspace keeps old journals alive.
 //!
 //! Read from fjall's source (3.1), since promises are built on it:
@@ -205,22 +205,19 @@ fn collect(iter: fjall::Iter, scan: &Scan<'_>) -> Result<Page, EngineError> {
     Ok(page)
 }
 
-/// The range of a scan in tagged keys: begins with the prefix, greater than `after`.
+/// The range of a scan in tagged keys: begins with the prefix, greater than `after`, less than `until`.
 fn range_of(scan: &Scan<'_>) -> (Bound<Vec<u8>>, Bound<Vec<u8>>) {
     let prefix = tagged(scan.space, scan.prefix);
-    let end = end_of_prefix(&prefix);
-    match scan.after {
-        Some(after) if after >= scan.prefix => {
-            // A start beyond the end would be an invalid range: such a scan is empty.
-            let after = tagged(scan.space, after);
-            if after >= end {
-                (Bound::Included(end.clone()), Bound::Excluded(end))
-            } else {
-                (Bound::Excluded(after), Bound::Excluded(end))
-            }
-        }
-        _ => (Bound::Included(prefix), Bound::Excluded(end)),
+    let mut end = end_of_prefix(&prefix);
+    if let Some(until) = scan.until {
+        end = end.min(tagged(scan.space, until));
     }
+    let after = scan.after.filter(|after| *after >= scan.prefix).map(|after| tagged(scan.space, after));
+    // A start beyond the end would be an invalid range: such a scan is empty.
+    if after.as_ref().unwrap_or(&prefix) >= &end {
+        return (Bound::Included(end.clone()), Bound::Excluded(end));
+    }
+    (after.map_or(Bound::Included(prefix), Bound::Excluded), Bound::Excluded(end))
 }
 
 /// The first key after all that begin with `prefix`. The tag byte is never 0xFF, so there is one.

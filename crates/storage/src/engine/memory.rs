@@ -93,7 +93,7 @@ fn scan_map(map: &Map, scan: &Scan<'_>) -> Page {
     let mut page = Page::default();
     let mut bytes = 0;
     for ((space, key), value) in map.range((from, Bound::Unbounded)) {
-        if *space != scan.space || !key.starts_with(scan.prefix) {
+        if *space != scan.space || !key.starts_with(scan.prefix) || scan.until.is_some_and(|until| *key >= until) {
             break;
         }
         if page.entries.len() >= scan.limit || (bytes >= scan.bytes_max && !page.entries.is_empty()) {

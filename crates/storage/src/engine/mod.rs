@@ -16,7 +16,7 @@ pub use memory::MemoryEngine;
 use bytes::Bytes;
 use std::io;
 
-/// The three key spaces of a node. A batch is atomic over all of them.
+/// The key spaces of a node. A batch is atomic over all of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[repr(u8)]
 pub enum Space {
@@ -26,11 +26,13 @@ pub enum Space {
     Hints = b'h',
     /// The node's own book-keeping, and whatever the node program wants kept.
     Meta = b'm',
+    /// Leaves of the hash trees over the replicas (§4.7).
+    Trees = b't',
 }
 
 impl Space {
     /// All spaces, in key order.
-    pub const ALL: [Space; 3] = [Space::Data, Space::Hints, Space::Meta];
+    pub const ALL: [Space; 4] = [Space::Data, Space::Hints, Space::Meta, Space::Trees];
 }
 
 /// One change of a batch.
@@ -106,6 +108,8 @@ pub struct Scan<'a> {
     pub prefix: &'a [u8],
     /// Only keys greater than this one (the last of the page before).
     pub after: Option<&'a [u8]>,
+    /// Only keys less than this one.
+    pub until: Option<&'a [u8]>,
     /// At most so many entries.
     pub limit: usize,
     /// Stop after the entry that reaches so many bytes of keys and values; at least one entry is given.

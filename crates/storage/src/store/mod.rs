@@ -13,15 +13,19 @@ mod reader;
 mod syncer;
 mod writer;
 
-pub use op::{Applied, Busy, Completion, HintEntry, Op, Outcome, Read, ScanEntry};
-pub use open::{Opened, Settings};
+pub use op::{Applied, Busy, Completion, HintEntry, Op, Outcome, Read, RecordFound, ScanEntry};
+pub use open::Settings;
 
+use crate::answer::answer;
 use crate::counters::Counters;
 use crate::directory::DataDir;
-use crate::engine::{Engine, EngineStats, Reading};
+use crate::engine::{EngineStats, Reading};
 use crate::error::StoreError;
 use crate::highwater::HighWaterFile;
+use crate::live::Live;
 use crossbeam_channel::{Sender, TrySendError};
+use dynamo_merkle::Tree;
+use dynamo_ring::Partition;
 use parking_lot::Mutex;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -64,10 +68,8 @@ pub struct Identity {
 
 /// What the threads share.
 struct Shared {
-    engine: Arc<dyn Engine>,
-    counters: Counters,
+    live: Arc<Live>,
     settings: Settings,
-    node: u128,
     incarnation: AtomicU64,
     /// Bytes of operations that wait.
     queued_bytes: AtomicUsize,
@@ -133,26 +135,45 @@ impl<C: Completion> Store<C> {
     /// # Errors
     /// Damaged records and disk errors; never "not found", which is an answer.
     pub fn read_now(&self, read: &Read) -> Result<Outcome, StoreError> {
-        reader::answer(&*self.shared.engine, &self.shared.counters, read)
+        answer(&*self.shared.live.engine, &self.shared.live, read)
+    }
+
+    /// As [`Store::read_now`], of a view that [`Store::snapshot`] gave. Fences are those of now.
+    ///
+    /// # Errors
+    /// As for [`Store::read_now`].
+    pub fn read_from(&self, view: &dyn Reading, read: &Read) -> Result<Outcome, StoreError> {
+        answer(view, &self.shared.live, read)
+    }
+
+    /// Reads a partition's hash tree (§4.7), as of the last commit. The applying thread waits meanwhile: be short.
+    pub fn with_tree<T>(&self, partition: Partition, read: impl FnOnce(&Tree) -> T) -> T {
+        self.shared.live.trees.with(partition, read)
+    }
+
+    /// The lowest epoch of the ring under which this node still takes requests as a home of the partition (see
+    /// [`Op::Fence`]); 0 at first.
+    pub fn fence(&self, partition: Partition) -> u64 {
+        self.shared.live.fences.of(partition)
     }
 
     /// A view of everything stored that later changes do not touch, to be scanned at leisure (but not kept for hours: the engine
-    /// keeps old versions for it). [`read_from`] answers questions on it.
+    /// keeps old versions for it). [`Store::read_from`] answers questions on it.
     ///
     /// # Errors
     /// The store is closed.
     pub fn snapshot(&self) -> Result<Box<dyn Reading>, StoreError> {
-        self.shared.engine.snapshot().map_err(|error| StoreError::running(&error))
+        self.shared.live.engine.snapshot().map_err(|error| StoreError::running(&error))
     }
 
     /// Live figures.
     pub fn counters(&self) -> &Counters {
-        &self.shared.counters
+        &self.shared.live.counters
     }
 
     /// Figures of the engine.
     pub fn engine_stats(&self) -> EngineStats {
-        self.shared.engine.stats()
+        self.shared.live.engine.stats()
     }
 
     /// From the next batch on, dots are minted under another incarnation (the node found its disk rolled back).
@@ -206,12 +227,4 @@ impl<C: Completion> Drop for Store<C> {
     fn drop(&mut self) {
         self.close();
     }
-}
-
-/// Answers a question on a snapshot (see [`Store::snapshot`]).
-///
-/// # Errors
-/// As for [`Store::read_now`].
-pub fn read_from(view: &dyn Reading, read: &Read) -> Result<Outcome, StoreError> {
-    reader::answer(view, &Counters::default(), read)
 }

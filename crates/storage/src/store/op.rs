@@ -1,11 +1,13 @@
 //! What a store is asked, and what it answers.
 
+use super::Durability;
 use crate::error::StoreError;
 use crate::key::RecordKey;
 use bytes::Bytes;
 use dynamo_ring::{NodeId, Partition};
 use dynamo_version::{Causality, Dot, Mode, Payload, Timestamp};
 use smallvec::SmallVec;
+use std::sync::Arc;
 
 /// A change. All changes go through one thread, in the order they were submitted.
 #[derive(Clone, Debug)]
@@ -30,6 +32,9 @@ pub enum Op {
         wall_ms: u64,
         /// `Some`: this node is no home of the key and keeps the write as a hint for that one.
         hint_for: Option<NodeId>,
+        /// The ring's epoch under which this node is taken for a home: refused as [`StoreError::Sealed`] below the
+        /// partition's fence. Hints are taken under any.
+        epoch: u64,
         /// With [`Durability::OneFsync`](super::Durability): this is the replica whose answer must be durable.
         sync: bool,
     },
@@ -45,6 +50,8 @@ pub enum Op {
         mode: Mode,
         /// As in `Write`.
         hint_for: Option<NodeId>,
+        /// As in `Write`.
+        epoch: u64,
         /// As in `Write`.
         sync: bool,
     },
@@ -64,6 +71,54 @@ pub enum Op {
         /// Digest of the state that was confirmed by the target; 0 if there was nothing to deliver.
         digest: u64,
     },
+    /// From here on this node takes requests for the partitions as their home only under this epoch of the ring or a later
+    /// one (§4.9). Raises their fences, never lowers one. Always durable before it is done, and in force before that.
+    Fence {
+        /// Which partitions.
+        partitions: Vec<Partition>,
+        /// The lowest epoch that is still taken.
+        epoch: u64,
+    },
+    /// Removes records of a partition that this node has given up (§4.9). Refused as [`StoreError::Serving`] unless the
+    /// partition's fence is `epoch`: a node that becomes its home again raises the fence to that later epoch before it
+    /// takes anything, and what was on its way to forget the old copy does not touch the new one. Notes of hints for
+    /// what is removed become copies.
+    Forget {
+        /// Which partition.
+        partition: Partition,
+        /// Its fence, raised when it was given up; not 0.
+        epoch: u64,
+        /// At most about so many records.
+        limit: usize,
+    },
+    /// Removes a deleted record for good, if its digest is this, all its siblings are tombstones, and no hint for the key is
+    /// held here. That nobody else can bring an older version back is the caller's to know.
+    Collect {
+        /// Which record.
+        key: RecordKey,
+        /// Digest of the state that all replicas have.
+        digest: u64,
+    },
+    /// Drops actors that will never write again from a record's causality, if its digest is this: those of which no
+    /// version is left (`SiblingSet::prune`).
+    Prune {
+        /// Which record.
+        key: RecordKey,
+        /// Digest of the state that all replicas have.
+        digest: u64,
+        /// Nodes, each with the incarnation that is over.
+        actors: Arc<[(u128, u64)]>,
+    },
+    /// Removes a record if it is damaged, so that it is missing to anti-entropy and is fetched from another replica.
+    Mend {
+        /// Which record.
+        key: RecordKey,
+    },
+    /// Builds a partition's hash tree anew from the records' heads. All other changes wait for it.
+    Rebuild {
+        /// Which partition.
+        partition: Partition,
+    },
     /// Sets or removes (`None`) a value of the node program's own. Always durable before it is done.
     PutMeta {
         /// Any bytes.
@@ -71,6 +126,52 @@ pub enum Op {
         /// The new value.
         value: Option<Bytes>,
     },
+}
+
+impl Op {
+    /// Bytes that wait in memory for it, roughly.
+    pub(super) fn bytes(&self) -> usize {
+        let payload = match self {
+            Op::Write { key, payload: Payload::Value(value), .. } => key.as_bytes().len() + value.len(),
+            Op::Write { key, payload: Payload::Tombstone, .. } => key.as_bytes().len(),
+            Op::Merge { key, set, .. } => key.as_bytes().len() + set.len(),
+            Op::KeepHint { key, .. } | Op::DropHint { key, .. } | Op::Collect { key, .. } | Op::Mend { key } => {
+                key.as_bytes().len()
+            }
+            Op::Prune { key, actors, .. } => key.as_bytes().len() + size_of_val(&actors[..]),
+            Op::Forget { .. } | Op::Rebuild { .. } => 0,
+            Op::Fence { partitions, .. } => size_of_val(&partitions[..]),
+            Op::PutMeta { key, value } => key.len() + value.as_ref().map_or(0, |value| value.len()),
+        };
+        payload + 64
+    }
+
+    /// On a full disk, what frees space or is tiny is still taken.
+    pub(super) fn takes_space(&self) -> bool {
+        match self {
+            Op::Write { .. } | Op::Merge { .. } | Op::KeepHint { .. } => true,
+            Op::DropHint { .. } | Op::Fence { .. } | Op::Rebuild { .. } => false,
+            Op::Forget { .. } | Op::Collect { .. } | Op::Prune { .. } | Op::Mend { .. } => false,
+            Op::PutMeta { value, .. } => value.as_ref().is_some_and(|value| value.len() > 64 << 10),
+        }
+    }
+
+    /// Whether it counts as done only when it is durable.
+    pub fn waits_for_sync(&self, durability: Durability) -> bool {
+        match (self, durability) {
+            // A drop that is lost leaves a hint that is delivered twice: no harm.
+            (Op::DropHint { .. }, _) => false,
+            // What a crash takes back of these is found again, and done again.
+            (Op::Forget { .. } | Op::Collect { .. } | Op::Prune { .. } | Op::Mend { .. } | Op::Rebuild { .. }, _) => {
+                false
+            }
+            (Op::PutMeta { .. } | Op::Fence { .. }, _) => true,
+            (_, Durability::Fsync) => true,
+            (_, Durability::Interval { .. }) => false,
+            (Op::Write { sync, .. } | Op::Merge { sync, .. }, Durability::OneFsync) => *sync,
+            (Op::KeepHint { .. }, Durability::OneFsync) => false,
+        }
+    }
 }
 
 /// A question. Answered by any of the reading threads, from the state as of some moment after it was submitted.
@@ -85,6 +186,8 @@ pub enum Read {
         hints: SmallVec<[NodeId; 2]>,
         /// The mode in which the states are merged.
         mode: Mode,
+        /// As in [`Op::Write`]; `u64::MAX` where this node is asked as no home.
+        epoch: u64,
         /// Leave the set out of the answer: only the digest is wanted. The stored checksum is verified all the same.
         digest_only: bool,
     },
@@ -114,6 +217,31 @@ pub enum Read {
         limit: usize,
         /// Stop after the record that reaches so many bytes.
         bytes_max: usize,
+    },
+    /// Keys and digests of the records in one leaf of a partition's hash tree, in key order.
+    Leaf {
+        /// Which partition.
+        partition: Partition,
+        /// Which leaf.
+        leaf: u32,
+        /// Only keys greater than this; any bytes.
+        after: Option<Bytes>,
+        /// At most so many; at least 1 is read.
+        entries_max: usize,
+        /// Stop after the key that reaches so many bytes of keys.
+        bytes_max: usize,
+    },
+    /// Some records, as for `Scan`.
+    Records {
+        /// Which.
+        keys: Vec<RecordKey>,
+        /// Stop after the record that reaches so many bytes.
+        bytes_max: usize,
+    },
+    /// Whether any hint at all is held for keys of a partition.
+    HintsOf {
+        /// Which partition.
+        partition: Partition,
     },
     /// A value set by `PutMeta`.
     Meta {
@@ -157,6 +285,9 @@ pub struct ScanEntry {
     pub state: Result<(Bytes, u64), StoreError>,
 }
 
+/// A record's state and digest; None without one.
+pub type RecordFound = Result<Option<(Bytes, u64)>, StoreError>;
+
 /// The answer to an [`Op`] or a [`Read`].
 #[derive(Clone, Debug)]
 pub enum Outcome {
@@ -166,6 +297,24 @@ pub enum Outcome {
     HintKept,
     /// `DropHint`: whether it was dropped. It was not if the state has moved on since it was delivered.
     HintDropped(bool),
+    /// `Fence`: in force, and durable.
+    Fenced,
+    /// `Forget`.
+    Forgot {
+        /// There are more.
+        left: bool,
+    },
+    /// `Collect`: whether it was removed. It was not if it is not what was named, or has a hint.
+    Collected(bool),
+    /// `Prune`: whether the record changed. It did not if it is not what was named, or has no such actors.
+    Pruned(bool),
+    /// `Mend`: whether it was damaged, and is removed.
+    Mended(bool),
+    /// `Rebuild`.
+    Rebuilt {
+        /// Leaves that were not what the records make them.
+        changed_leaves: u32,
+    },
     /// `PutMeta`: durable.
     MetaSet,
     /// `Read::State` and `Read::Hint`: encoding and digest; `None` if never written, or no such hint. With `digest_only`
@@ -185,6 +334,17 @@ pub enum Outcome {
         /// True if there are no more.
         end: bool,
     },
+    /// `Read::Leaf`.
+    Leaf {
+        /// Encoded keys, and the digests of their states.
+        entries: Vec<(Bytes, u64)>,
+        /// True if there are no more in the leaf.
+        end: bool,
+    },
+    /// `Read::Records`, in the order asked; fewer if the bytes were reached.
+    Records(Vec<(RecordKey, RecordFound)>),
+    /// `Read::HintsOf`.
+    HintsOf(bool),
     /// `Read::Meta`.
     Meta(Option<Bytes>),
 }

@@ -1,21 +1,21 @@
-//! Opening a store, finding out what happened to it since, and ending it in order.
+//! Opening a store's files and starting its threads, and ending it in order.
 
 use super::syncer::{self, BATCHES_WAITING_MAX};
 use super::writer::{Health, Writer};
 use super::{Completion, Durability, Identity, Shared, Store, Threads, reader};
-use crate::counters::{Counters, Totals};
+use crate::core::{Core, CoreSettings, OpenFacts, Opened, check_shape};
 use crate::directory::DataDir;
-use crate::engine::{Batch, Engine, FjallEngine, FjallSettings, MemoryEngine};
-use crate::epochs::Epochs;
+use crate::engine::{Engine, FjallEngine, FjallSettings, MemoryEngine};
 use crate::error::StoreError;
 use crate::highwater::{HighWater, HighWaterFile};
 use crate::space::{SpaceProbe, disk_probe};
 use crossbeam_channel::bounded;
+use dynamo_merkle::Shape;
 use parking_lot::Mutex;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
 use tracing::{info, warn};
 
 /// Sizes and promises of a store.
@@ -35,6 +35,9 @@ pub struct Settings {
     pub hints_bytes_max: u64,
     /// Siblings of a key, above which a write that supersedes none of them is refused.
     pub siblings_max: usize,
+    /// The shape of the hash trees (§4.7), the same at all nodes; no deeper than
+    /// [`TREE_DEPTH_MAX`](crate::TREE_DEPTH_MAX). Opened with another one, a store builds its trees anew.
+    pub tree_shape: Shape,
     /// Operations that may wait, and questions that may wait.
     pub queue_ops: usize,
     /// Bytes of operations that may wait.
@@ -57,6 +60,7 @@ impl Default for Settings {
             reserve_bytes: 256 << 20,
             hints_bytes_max: 1 << 30,
             siblings_max: 1000,
+            tree_shape: Shape::default(),
             queue_ops: 4096,
             queue_bytes: 64 << 20,
             batch_ops_max: 512,
@@ -77,26 +81,8 @@ impl Settings {
         if self.batch_ops_max as u64 > crate::epochs::BLOCK {
             return Err(StoreError::Settings("batch_ops_max must not exceed 65536".into()));
         }
-        Ok(())
+        check_shape(self.tree_shape)
     }
-}
-
-/// What an open found.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Opened {
-    /// The store was made now.
-    pub new: bool,
-    /// The last run ended in order. If not, minting memories from before are not used any more.
-    pub clean: bool,
-    /// Something that was durable is gone: the engine's last commit is older than the high-water file says. The node must
-    /// not count on what it had acknowledged; its replicas have it.
-    pub lost_tail: bool,
-    /// The last commit found.
-    pub commit: u64,
-    /// The last commit that was known to be durable.
-    pub high_water: u64,
-    /// See [`Epochs::floor`].
-    pub epoch_floor: u64,
 }
 
 impl<C: Completion> Store<C> {
@@ -183,81 +169,51 @@ fn start<C: Completion>(
     probe: Box<dyn SpaceProbe>,
 ) -> Result<(Store<C>, Opened), StoreError> {
     let place = directory.as_ref().map_or_else(|| PathBuf::from("(memory)"), |dir| dir.path().to_path_buf());
-    let failed = |error| StoreError::opening(&place, error);
-    let found = Totals::load(&*engine).map_err(failed)?;
-    let (file, known) = match high_water {
-        Some((file, known)) => (Some(file), known),
-        None => (None, None),
+    let (file, facts) = match high_water {
+        Some((file, Some(state))) => (Some(file), OpenFacts::Found(state)),
+        Some((file, None)) => (Some(file), OpenFacts::Missing),
+        None => (None, OpenFacts::NothingKept),
     };
-    let mut epochs = Epochs::load(&*engine, known.map_or(0, |known| known.epochs_end)).map_err(failed)?;
-    let opened = examine(&found, known, file.is_some(), &mut epochs);
-
-    // A block of epochs, durable before anything is minted; its commit also ends the validity of a clean mark.
-    let mut batch = Batch::new();
-    let epochs = epochs.reserve(&mut batch);
-    let mut totals = found.clone();
-    totals.commit = found.commit.max(opened.high_water) + 1;
-    totals.store(&found, &mut batch);
-    engine.commit(batch).and_then(|()| engine.sync()).map_err(failed)?;
-    let file = match file {
+    let core_settings = CoreSettings {
+        identity,
+        hints_bytes_max: settings.hints_bytes_max,
+        siblings_max: settings.siblings_max,
+        tree_shape: settings.tree_shape,
+    };
+    let (core, opened) =
+        Core::try_open(engine, core_settings, facts).map_err(|error| StoreError::opening(&place, error))?;
+    let high_water = match file {
         None => None,
         Some(mut file) => {
-            let state = HighWater { commit: totals.commit, epochs_end: epochs.end(), clean: false, sync_failed: false };
-            file.write(state).and_then(|()| file.sync()).map_err(|error| StoreError::unusable(&place, &error))?;
+            let written = file.write(core.high_water()).and_then(|()| file.sync());
+            written.map_err(|error| StoreError::unusable(&place, &error))?;
             Some(Mutex::new(file))
         }
     };
-
-    let counters = Counters::default();
-    counters.publish(&totals);
-    counters.synced.store(totals.commit, Ordering::Release);
     let shared = Arc::new(Shared {
-        engine,
-        counters,
+        live: core.live().clone(),
         settings,
-        node: identity.node,
         incarnation: AtomicU64::new(identity.incarnation),
         queued_bytes: AtomicUsize::new(0),
         submitting: AtomicUsize::new(0),
         closing: AtomicBool::new(false),
-        high_water: file,
+        high_water,
     });
-    let store =
-        spawn(shared, directory, totals, epochs, probe).map_err(|error| StoreError::unusable(&place, &error))?;
+    let store = spawn(shared, directory, core, probe).map_err(|error| StoreError::unusable(&place, &error))?;
     Ok((store, opened))
-}
-
-/// Compares what the engine has with what it should have.
-fn examine(found: &Totals, known: Option<HighWater>, on_disk: bool, epochs: &mut Epochs) -> Opened {
-    let new = known.is_none() && found.commit == 0;
-    let high_water = known.map_or(0, |known| known.commit);
-    // A high-water file that went missing cannot vouch for anything.
-    let lost_tail = found.commit < high_water || (on_disk && known.is_none() && !new);
-    let clean = new || known.is_some_and(|known| known.clean && known.commit == found.commit);
-    if !clean || lost_tail {
-        epochs.raise_floor();
-    }
-    let opened = Opened { new, clean, lost_tail, commit: found.commit, high_water, epoch_floor: epochs.floor() };
-    if lost_tail {
-        warn!(?opened, "the store lost commits that had been durable");
-    } else {
-        info!(?opened, "store opened");
-    }
-    opened
 }
 
 fn spawn<C: Completion>(
     shared: Arc<Shared>,
     directory: Option<DataDir>,
-    totals: Totals,
-    epochs: Epochs,
+    core: Core,
     probe: Box<dyn SpaceProbe>,
 ) -> io::Result<Store<C>> {
     let (ops, ops_rx) = bounded(shared.settings.queue_ops);
     let (reads, reads_rx) = bounded(shared.settings.queue_ops);
     let (unsynced, unsynced_rx) = bounded(BATCHES_WAITING_MAX);
     let named = |name: &str| std::thread::Builder::new().name(name.into());
-    let writer = Writer { shared: shared.clone(), ops: ops_rx, unsynced, totals, epochs, health: Health::new(probe) };
+    let writer = Writer { shared: shared.clone(), ops: ops_rx, unsynced, core, health: Health::new(probe) };
     let writer = named("store-apply").spawn(move || writer.run())?;
     let syncer = named("store-sync").spawn({
         let shared = shared.clone();
@@ -274,9 +230,9 @@ fn spawn<C: Completion>(
 
 /// The last act, when all threads have ended: the mark of a clean end, if it was one.
 pub(super) fn finish(shared: &Shared, healthy: bool) {
-    let commit = shared.counters.commits();
-    let clean = healthy && shared.engine.sync().is_ok();
-    shared.engine.close();
+    let commit = shared.live.counters.commits();
+    let clean = healthy && shared.live.engine.sync().is_ok();
+    shared.live.engine.close();
     if clean {
         shared.update_high_water(|state| {
             state.commit = commit;

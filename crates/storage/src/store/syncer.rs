@@ -8,7 +8,6 @@ use crate::error::StoreError;
 use crate::highwater::HighWater;
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Instant;
 use tracing::error;
 
@@ -28,7 +27,7 @@ pub(super) fn run<C: Completion>(shared: Arc<Shared>, batches: Receiver<Unsynced
         while let Ok(more) = batches.try_recv() {
             waiting.extend(more);
         }
-        let behind = shared.counters.commits() > shared.counters.synced();
+        let behind = shared.live.counters.commits() > shared.live.counters.synced();
         if !waiting.is_empty() || behind {
             let result = sync(&shared);
             for (completion, outcome) in waiting {
@@ -43,12 +42,8 @@ pub(super) fn run<C: Completion>(shared: Arc<Shared>, batches: Receiver<Unsynced
 }
 
 fn sync(shared: &Shared) -> Result<(), StoreError> {
-    // Read before the sync: commits up to here are covered by it.
-    let commit = shared.counters.commits();
-    match shared.engine.sync() {
-        Ok(()) => {
-            shared.counters.synced.store(commit, Ordering::Release);
-            shared.counters.syncs.fetch_add(1, Ordering::Relaxed);
+    match shared.live.sync() {
+        Ok(commit) => {
             shared.update_high_water(|state| state.commit = commit);
             Ok(())
         }

@@ -1,18 +1,17 @@
-//! The applying thread: takes all that waits, makes one batch of it, commits, and passes it on to be synced.
+//! The applying thread: takes all that waits, has the [`Core`] make one batch of it and commit, and passes it on to be
+//! synced.
 //!
 //! It is also the one that watches the disk: free space under the reserve turns writes off and on again, and a broken
 //! engine is opened anew from here, since nobody else commits.
 
 use super::syncer::Unsynced;
-use super::{Command, Completion, Durability, Op, Outcome, Shared};
-use crate::counters::{DiskState, Totals};
-use crate::engine::{Batch, EngineError};
-use crate::epochs::Epochs;
+use super::{Command, Completion, Op, Outcome, Shared};
+use crate::core::Core;
+use crate::counters::DiskState;
+use crate::engine::EngineError;
 use crate::error::StoreError;
-use crate::plan::{PlanSettings, Planned, Planner};
 use crate::space::SpaceProbe;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
-use dynamo_version::Payload;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -29,8 +28,7 @@ pub(super) struct Writer<C: Completion> {
     pub shared: Arc<Shared>,
     pub ops: Receiver<Command<C>>,
     pub unsynced: Sender<Unsynced<C>>,
-    pub totals: Totals,
-    pub epochs: Epochs,
+    pub core: Core,
     pub health: Health,
 }
 
@@ -39,8 +37,6 @@ pub(super) struct Health {
     probe: Box<dyn SpaceProbe>,
     probed: Option<Instant>,
     bytes_since: usize,
-    /// The engine refuses commits until it is opened again.
-    broken: bool,
     full: bool,
     reopen_at: Instant,
     reopen_wait: Duration,
@@ -49,22 +45,15 @@ pub(super) struct Health {
 impl Health {
     pub fn new(probe: Box<dyn SpaceProbe>) -> Health {
         let (reopen_at, reopen_wait) = (Instant::now(), REOPEN_WAIT_MIN);
-        Health { probe, probed: None, bytes_since: 0, broken: false, full: false, reopen_at, reopen_wait }
+        Health { probe, probed: None, bytes_since: 0, full: false, reopen_at, reopen_wait }
     }
-}
-
-struct Taken<C> {
-    completion: C,
-    outcome: Outcome,
-    /// Done only when durable.
-    sync: bool,
 }
 
 impl<C: Completion> Writer<C> {
     /// Runs until it is told to close. True if everything it took was committed to an engine in order.
     pub fn run(mut self) -> bool {
         let settings = self.shared.settings.clone();
-        let mut waiting = Vec::new();
+        let (mut ops, mut completions) = (Vec::new(), Vec::new());
         loop {
             let mut closing = false;
             let mut bytes = 0;
@@ -75,11 +64,12 @@ impl<C: Completion> Writer<C> {
                         match command {
                             Command::Op(op, completion) => {
                                 bytes += op.bytes();
-                                waiting.push((op, completion));
+                                completions.push((completion, op.waits_for_sync(settings.durability)));
+                                ops.push(op);
                             }
                             Command::Close => closing = true,
                         }
-                        let full = waiting.len() >= settings.batch_ops_max || bytes >= settings.batch_bytes_max;
+                        let full = ops.len() >= settings.batch_ops_max || bytes >= settings.batch_bytes_max;
                         next = if full || closing { None } else { self.ops.try_recv().ok() };
                     }
                 }
@@ -88,76 +78,69 @@ impl<C: Completion> Writer<C> {
             }
             self.shared.queued_bytes.fetch_sub(bytes, Ordering::Relaxed);
             self.look_after_disk();
-            if !waiting.is_empty() {
-                self.apply(&mut waiting);
+            self.refuse(&mut ops, &mut completions);
+            if !ops.is_empty() {
+                self.apply(&mut ops, &mut completions);
             }
             if closing {
                 // Nothing can follow: submissions ended before `Close` was sent.
-                return !self.health.broken;
+                return !self.core.is_broken();
             }
         }
     }
 
-    fn apply(&mut self, waiting: &mut Vec<(Op, C)>) {
-        let writes = waiting.iter().filter(|(op, _)| matches!(op, Op::Write { .. })).count() as u64;
-        let short_of_epochs = writes > self.epochs.left() && !self.refuses_writes() && !self.reserve_epochs();
-        let shared = self.shared.clone();
-        let settings = PlanSettings {
-            node: shared.node,
-            incarnation: shared.incarnation.load(Ordering::Acquire),
-            hints_bytes_max: shared.settings.hints_bytes_max,
-            siblings_max: shared.settings.siblings_max,
-        };
-        let refused = match self.refusal() {
-            None if short_of_epochs => Some(StoreError::DiskFailing("key epochs could not be reserved".into())),
-            other => other,
-        };
-        let mut taken = Vec::with_capacity(waiting.len());
-        let mut planner = Planner::new(&*shared.engine, settings, &self.totals, &mut self.epochs);
-        for (op, completion) in waiting.drain(..) {
-            if let Some(error) = refused.as_ref().filter(|_| self.health.broken || op.takes_space()) {
-                completion.done(Err(error.clone()));
-                continue;
-            }
-            let sync = op.waits_for_sync(shared.settings.durability);
-            match planner.add(op) {
-                Ok(outcome) => taken.push(Taken { completion, outcome, sync }),
-                Err(error) => {
-                    if matches!(error, StoreError::Corrupt { .. }) {
-                        shared.counters.corrupt.fetch_add(1, Ordering::Relaxed);
-                    }
-                    completion.done(Err(error));
-                }
-            }
-        }
-        let planned = planner.finish(&self.totals);
-        self.commit(planned, taken);
-    }
-
-    fn commit(&mut self, planned: Planned, taken: Vec<Taken<C>>) {
-        let Planned { batch, totals } = planned;
-        if !batch.is_empty() {
-            self.health.bytes_since += batch.bytes();
-            if let Err(error) = self.shared.engine.commit(batch) {
-                let error = self.broke(&error);
-                // All of the batch: an operation that changed nothing may have rested on one that did.
-                for one in taken {
-                    one.completion.done(Err(error.clone()));
-                }
-                return;
-            }
-            self.totals = totals;
-            self.shared.counters.publish(&self.totals);
-        }
-        let mut unsynced = Vec::new();
-        for mut one in taken {
-            if let Outcome::Applied(applied) = &one.outcome {
-                one.completion.applied(applied);
-            }
-            if one.sync {
-                unsynced.push((one.completion, one.outcome));
+    /// Turns away what the disk cannot take now.
+    fn refuse(&mut self, ops: &mut Vec<Op>, completions: &mut Vec<(C, bool)>) {
+        let Some(error) = self.refusal() else { return };
+        let broken = self.core.is_broken();
+        let waiting = ops.drain(..).zip(completions.drain(..)).collect::<Vec<_>>();
+        for (op, completion) in waiting {
+            if broken || op.takes_space() {
+                completion.0.done(Err(error.clone()));
             } else {
-                one.completion.done(Ok(one.outcome));
+                ops.push(op);
+                completions.push(completion);
+            }
+        }
+    }
+
+    fn apply(&mut self, ops: &mut Vec<Op>, completions: &mut Vec<(C, bool)>) {
+        self.core.set_incarnation(self.shared.incarnation.load(Ordering::Acquire));
+        let writes = ops.iter().filter(|op| matches!(op, Op::Write { .. })).count();
+        let mut results = Vec::with_capacity(ops.len());
+        let reserved = self.core.try_reserve(writes);
+        if let Ok(true) = reserved {
+            let epochs_end = self.core.high_water().epochs_end;
+            self.shared.update_high_water(|state| state.epochs_end = epochs_end);
+        }
+        match reserved.and_then(|_| self.core.try_apply(ops.drain(..), &mut results)) {
+            Ok(bytes) => {
+                self.health.bytes_since += bytes;
+                self.tell(completions.drain(..).zip(results));
+            }
+            Err(error) => {
+                let error = self.broke(&error);
+                // Nothing was planned if there were no epochs.
+                results.resize_with(completions.len(), || Err(error.clone()));
+                // All of the batch: an operation that changed nothing may have rested on one that did.
+                for ((completion, _), result) in completions.drain(..).zip(results) {
+                    completion.done(result.and(Err(error.clone())));
+                }
+            }
+        }
+        ops.clear();
+    }
+
+    /// The batch is with the operating system: who waits for no more is told, the others go on to be synced.
+    fn tell(&mut self, results: impl Iterator<Item = ((C, bool), Result<Outcome, StoreError>)>) {
+        let mut unsynced = Vec::new();
+        for ((mut completion, sync), result) in results {
+            if let Ok(Outcome::Applied(applied)) = &result {
+                completion.applied(applied);
+            }
+            match result {
+                Ok(outcome) if sync => unsynced.push((completion, outcome)),
+                result => completion.done(result),
             }
         }
         if !unsynced.is_empty() {
@@ -170,35 +153,8 @@ impl<C: Completion> Writer<C> {
         }
     }
 
-    /// A batch's worth of epochs, durable before the first is used. False if that failed.
-    fn reserve_epochs(&mut self) -> bool {
-        let mut batch = Batch::new();
-        let next = self.epochs.reserve(&mut batch);
-        let mut totals = self.totals.clone();
-        totals.commit += 1;
-        totals.store(&self.totals, &mut batch);
-        let engine = &self.shared.engine;
-        match engine.commit(batch).and_then(|()| engine.sync()) {
-            Ok(()) => {
-                self.epochs = next;
-                self.totals = totals;
-                self.shared.counters.publish(&self.totals);
-                self.shared.update_high_water(|state| state.epochs_end = self.epochs.end());
-                true
-            }
-            Err(error) => {
-                self.broke(&error);
-                false
-            }
-        }
-    }
-
-    fn refuses_writes(&self) -> bool {
-        self.health.broken || self.health.full
-    }
-
     fn refusal(&self) -> Option<StoreError> {
-        match (self.health.full, self.health.broken) {
+        match (self.health.full, self.core.is_broken()) {
             (true, _) => Some(StoreError::DiskFull),
             (false, true) => Some(StoreError::running(&EngineError::Broken)),
             (false, false) => None,
@@ -216,10 +172,9 @@ impl<C: Completion> Writer<C> {
                 _ => false,
             };
         let told = if short_of_space { StoreError::DiskFull } else { StoreError::running(error) };
-        self.health.broken = true;
         self.health.full |= short_of_space;
         self.health.reopen_at = Instant::now() + self.health.reopen_wait;
-        self.shared.counters.set_disk(if self.health.full { DiskState::Full } else { DiskState::Failing });
+        self.shared.live.counters.set_disk(if self.health.full { DiskState::Full } else { DiskState::Failing });
         error!(%error, "the engine failed; writes are refused until it is opened again");
         told
     }
@@ -232,7 +187,7 @@ impl<C: Completion> Writer<C> {
             self.health.bytes_since = 0;
             self.probe_space();
         }
-        if self.health.broken && !self.health.full && now >= self.health.reopen_at {
+        if self.core.is_broken() && !self.health.full && now >= self.health.reopen_at {
             self.reopen();
         }
     }
@@ -245,7 +200,7 @@ impl<C: Completion> Writer<C> {
                 return;
             }
         };
-        self.shared.counters.free.store(free, Ordering::Relaxed);
+        self.shared.live.counters.free.store(free, Ordering::Relaxed);
         let reserve = self.shared.settings.reserve_bytes;
         // A little more than the reserve to come back, so that the state does not flutter.
         let full = if self.health.full { free < reserve + reserve / 8 } else { free < reserve };
@@ -257,7 +212,7 @@ impl<C: Completion> Writer<C> {
                 info!(free, "the disk has space again");
             }
         }
-        self.shared.counters.set_disk(match (self.health.full, self.health.broken) {
+        self.shared.live.counters.set_disk(match (self.health.full, self.core.is_broken()) {
             (true, _) => DiskState::Full,
             (false, true) => DiskState::Failing,
             (false, false) => DiskState::Ok,
@@ -265,69 +220,21 @@ impl<C: Completion> Writer<C> {
     }
 
     fn reopen(&mut self) {
-        let committed = self.totals.commit;
-        let engine = &self.shared.engine;
-        let reopened = engine.reopen().and_then(|()| Totals::load(&**engine));
-        let totals = match reopened {
-            Ok(totals) => totals,
+        match self.core.try_reopen() {
+            Ok(_) => {
+                let epochs_end = self.core.high_water().epochs_end;
+                self.shared.update_high_water(|state| {
+                    state.sync_failed = false;
+                    state.epochs_end = epochs_end;
+                });
+                self.health.reopen_wait = REOPEN_WAIT_MIN;
+                self.shared.live.counters.set_disk(DiskState::Ok);
+            }
             Err(error) => {
                 self.health.reopen_wait = (self.health.reopen_wait * 2).min(REOPEN_WAIT_MAX);
                 self.health.reopen_at = Instant::now() + self.health.reopen_wait;
                 error!(%error, wait = ?self.health.reopen_wait, "the engine could not be opened again");
-                return;
             }
-        };
-        if totals.commit < committed {
-            error!(committed, found = totals.commit, "the engine lost commits while it was opened again");
-            self.epochs.raise_floor();
-        }
-        let lost = totals.commit < committed;
-        info!(commit = totals.commit, "the engine is open again");
-        // Numbers never go back: a commit number names one batch only.
-        self.totals = Totals { commit: totals.commit.max(committed), ..totals };
-        self.shared.counters.publish(&self.totals);
-        self.shared.update_high_water(|state| state.sync_failed = false);
-        self.health.broken = false;
-        self.health.reopen_wait = REOPEN_WAIT_MIN;
-        self.shared.counters.set_disk(DiskState::Ok);
-        if lost {
-            // The raised floor must be durable before anything rests on it; failing leaves the engine broken again.
-            self.reserve_epochs();
-        }
-    }
-}
-
-impl Op {
-    /// Bytes that wait in memory for it, roughly.
-    pub(super) fn bytes(&self) -> usize {
-        let payload = match self {
-            Op::Write { key, payload: Payload::Value(value), .. } => key.as_bytes().len() + value.len(),
-            Op::Write { key, payload: Payload::Tombstone, .. } => key.as_bytes().len(),
-            Op::Merge { key, set, .. } => key.as_bytes().len() + set.len(),
-            Op::KeepHint { key, .. } | Op::DropHint { key, .. } => key.as_bytes().len(),
-            Op::PutMeta { key, value } => key.len() + value.as_ref().map_or(0, |value| value.len()),
-        };
-        payload + 64
-    }
-
-    /// On a full disk, what frees space or is tiny is still taken.
-    fn takes_space(&self) -> bool {
-        match self {
-            Op::Write { .. } | Op::Merge { .. } | Op::KeepHint { .. } => true,
-            Op::DropHint { .. } => false,
-            Op::PutMeta { value, .. } => value.as_ref().is_some_and(|value| value.len() > 64 << 10),
-        }
-    }
-
-    fn waits_for_sync(&self, durability: Durability) -> bool {
-        match (self, durability) {
-            // A drop that is lost leaves a hint that is delivered twice: no harm.
-            (Op::DropHint { .. }, _) => false,
-            (Op::PutMeta { .. }, _) => true,
-            (_, Durability::Fsync) => true,
-            (_, Durability::Interval { .. }) => false,
-            (Op::Write { sync, .. } | Op::Merge { sync, .. }, Durability::OneFsync) => *sync,
-            (Op::KeepHint { .. }, Durability::OneFsync) => false,
         }
     }
 }

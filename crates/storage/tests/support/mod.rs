@@ -99,28 +99,33 @@ fn write(key: RecordKey, context: Causality, payload: Payload) -> Op {
         mode: Mode::Siblings,
         wall_ms: 1_000,
         hint_for: None,
+        epoch: 0,
         sync: true,
     }
 }
 
 pub fn hinted(op: Op, target: NodeId) -> Op {
     match op {
-        Op::Write { key, context, context_ts, payload, mode, wall_ms, sync, .. } => {
-            Op::Write { key, context, context_ts, payload, mode, wall_ms, sync, hint_for: Some(target) }
+        Op::Write { key, context, context_ts, payload, mode, wall_ms, epoch, sync, .. } => {
+            Op::Write { key, context, context_ts, payload, mode, wall_ms, epoch, sync, hint_for: Some(target) }
         }
-        Op::Merge { key, set, digest, mode, sync, .. } => {
-            Op::Merge { key, set, digest, mode, sync, hint_for: Some(target) }
+        Op::Merge { key, set, digest, mode, epoch, sync, .. } => {
+            Op::Merge { key, set, digest, mode, epoch, sync, hint_for: Some(target) }
         }
         other => panic!("{other:?}"),
     }
 }
 
 pub fn merge(key: RecordKey, state: &(Bytes, u64)) -> Op {
-    Op::Merge { key, set: state.0.clone(), digest: state.1, mode: Mode::Siblings, hint_for: None, sync: true }
+    Op::Merge { key, set: state.0.clone(), digest: state.1, mode: Mode::Siblings, hint_for: None, epoch: 0, sync: true }
+}
+
+pub fn fence(partitions: &[Partition], epoch: u64) -> Op {
+    Op::Fence { partitions: partitions.to_vec(), epoch }
 }
 
 pub fn question(key: RecordKey, hints: &[NodeId]) -> Read {
-    Read::State { key, hints: SmallVec::from_slice(hints), mode: Mode::Siblings, digest_only: false }
+    Read::State { key, hints: SmallVec::from_slice(hints), mode: Mode::Siblings, epoch: 0, digest_only: false }
 }
 
 pub fn state(store: &Store<Tell>, key: RecordKey) -> Option<(Bytes, u64)> {

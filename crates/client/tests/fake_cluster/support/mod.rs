@@ -3,6 +3,7 @@
 mod clock;
 mod cluster;
 mod node;
+mod ring;
 mod script;
 mod service;
 
@@ -15,6 +16,7 @@ pub use self::{
     clock::Clock,
     cluster::Cluster,
     node::Node,
+    ring::{RingAnswer, RingCall, RingReply},
     script::{Reply, fail, key_of as key, normal},
 };
 

@@ -11,8 +11,8 @@ use std::{
 
 use bytes::Bytes;
 use dynamo_wire::v1::{
-    DescribeRingResponse, admin_server::AdminServer, kv_server::KvServer, session_request::Request,
-    session_response::Response,
+    DescribeRingResponse, ProgressResponse, admin_server::AdminServer, kv_server::KvServer,
+    ring_admin_server::RingAdminServer, session_request::Request, session_response::Response,
 };
 use futures_util::StreamExt;
 use tokio::{
@@ -24,6 +24,7 @@ use tokio_stream::wrappers::TcpListenerStream;
 use tonic::Status;
 
 use super::{
+    ring::{RingAnswer, RingCall, RingReply, RingScript},
     script::{Reply, Script, key_of, normal},
     service::Service,
 };
@@ -40,6 +41,9 @@ pub struct State {
     pub description: Mutex<Result<DescribeRingResponse, Status>>,
     /// In place of answers to what is asked of any node.
     pub admin: Mutex<Option<Status>>,
+    /// What it does with each call about changes of the ring, and those that came.
+    pub ring: Mutex<RingScript>,
+    pub ring_calls: Mutex<Vec<RingCall>>,
     /// In place of a session.
     pub no_session: Mutex<Option<Status>>,
     /// Whether it reads what comes in sessions.
@@ -104,6 +108,8 @@ impl Node {
             seen: Mutex::default(),
             description: Mutex::new(Ok(DescribeRingResponse::default())),
             admin: Mutex::default(),
+            ring: Mutex::new(Arc::new(|_| RingReply::Say(RingAnswer::Progress(ProgressResponse::default())))),
+            ring_calls: Mutex::default(),
             no_session: Mutex::default(),
             reads: watch::channel(true).0,
             described: AtomicUsize::default(),
@@ -143,7 +149,10 @@ impl Node {
         let kv = KvServer::new(service.clone())
             .max_decoding_message_size(self.message_bytes)
             .max_encoding_message_size(256 << 20);
-        let router = tonic::transport::Server::builder().add_service(kv).add_service(AdminServer::new(service));
+        let router = tonic::transport::Server::builder()
+            .add_service(kv)
+            .add_service(RingAdminServer::new(service.clone()))
+            .add_service(AdminServer::new(service));
         let serving = tokio::spawn(async move { router.serve_with_incoming(incoming).await.unwrap() });
         *self.serving.lock().unwrap() = Some(serving);
     }
@@ -185,6 +194,16 @@ impl Node {
     pub fn does_once(&self, reply: Reply) {
         let first = Mutex::new(Some(reply));
         self.does(move |request| first.lock().unwrap().take().unwrap_or_else(|| Reply::Say(normal(request))));
+    }
+
+    /// Does this with each call about changes of the ring from now on.
+    pub fn does_to_the_ring(&self, script: impl Fn(&RingCall) -> RingReply + Send + Sync + 'static) {
+        *self.state.ring.lock().unwrap() = Arc::new(script);
+    }
+
+    /// The calls about changes of the ring that came.
+    pub fn ring_calls(&self) -> Vec<RingCall> {
+        self.state.ring_calls.lock().unwrap().clone()
     }
 
     /// The keys that it was asked for, in the order in which it was.

@@ -1,8 +1,10 @@
-//! What is asked of any node: buckets, status, the ring.
+//! What is asked of any node, and may be asked twice: the cluster's status and its ring. Buckets are in [`buckets`], changes
+//! of the ring, which may not, in [`ring`].
 
-use dynamo_wire::v1::{
-    self, CreateBucketRequest, DescribeBucketRequest, ListBucketsRequest, StatusRequest, admin_client::AdminClient,
-};
+mod buckets;
+pub(crate) mod ring;
+
+use dynamo_wire::v1::{self, StatusRequest, admin_client::AdminClient};
 use tokio::time::{Instant, timeout_at};
 use tonic::{Response, Status, transport::Channel};
 
@@ -16,42 +18,6 @@ use crate::{
 const ANSWER_BYTES: usize = 64 << 20;
 
 impl Client {
-    /// Creates a bucket; false if it was there with the same settings.
-    ///
-    /// # Errors
-    /// It exists with other settings, or can't be.
-    pub async fn create_bucket(&self, bucket: v1::Bucket) -> Result<(v1::Bucket, bool), Error> {
-        let request = CreateBucketRequest { bucket: Some(bucket) };
-        let create = async |mut admin: AdminClient<Channel>| {
-            admin.create_bucket(request.clone()).await.map(Response::into_inner)
-        };
-        let response = self.admin(create).await?;
-        Ok((response.bucket.unwrap_or_default(), response.created))
-    }
-
-    /// All buckets.
-    ///
-    /// # Errors
-    /// No node answers.
-    pub async fn list_buckets(&self) -> Result<Vec<v1::Bucket>, Error> {
-        let list = async |mut admin: AdminClient<Channel>| {
-            admin.list_buckets(ListBucketsRequest {}).await.map(Response::into_inner)
-        };
-        Ok(self.admin(list).await?.buckets)
-    }
-
-    /// One bucket.
-    ///
-    /// # Errors
-    /// There is none of this name.
-    pub async fn describe_bucket(&self, name: &str) -> Result<v1::Bucket, Error> {
-        let request = DescribeBucketRequest { name: name.to_owned() };
-        let describe = async |mut admin: AdminClient<Channel>| {
-            admin.describe_bucket(request.clone()).await.map(Response::into_inner)
-        };
-        Ok(self.admin(describe).await?.bucket.unwrap_or_default())
-    }
-
     /// The cluster as the first node that answers sees it.
     ///
     /// # Errors

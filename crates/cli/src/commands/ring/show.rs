@@ -1,4 +1,4 @@
-//! `dynamo ring`: who holds how much of the ring, and where a key lives (§4.2, §4.3).
+//! `dynamo ring` by itself: who holds how much of the ring, and where a key lives (§4.2, §4.3).
 
 use clap::Args;
 use dynamo_ring::{Position, Ring};
@@ -7,16 +7,8 @@ use serde_json::{Value, json};
 
 use crate::{args, failure::Failure, output};
 
-const EXAMPLES: &str = "\
-Examples:
-  dynamo ring
-  dynamo ring --key cart:alice      # the key's partition and preference list, then its fallbacks
-  dynamo ring -o json";
-
-/// Shows the ring, or where a key lives
 #[derive(Debug, Args)]
-#[command(after_help = EXAMPLES)]
-pub struct Command {
+pub struct Show {
     /// Show the partition and the preference list of this key
     #[arg(long, allow_hyphen_values = true)]
     key: Option<String>,
@@ -26,7 +18,7 @@ pub struct Command {
     output: args::Output,
 }
 
-impl Command {
+impl Show {
     pub async fn run(self) -> Result<(), Failure> {
         let mut described = self.endpoint.connect().await?.describe_ring().await?;
         // The ring has them by id, which nobody looks for.

@@ -1,6 +1,11 @@
-//! `dynamo local`: a whole cluster on this machine, and killing and restarting its nodes.
+//! `dynamo local`: a whole cluster on this machine; killing and restarting its nodes, adding, removing and replacing them.
 
-use std::{fs, path::PathBuf};
+mod add_node;
+mod members;
+mod remove_node;
+mod replace_node;
+
+use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
 use tokio::{
@@ -12,8 +17,8 @@ use crate::{
     failure::Failure,
     local::{
         control::{self, Control, Request},
-        layout::{Layout, NodePlan, Readers, check_ports, write_atomically},
-        settings::{Asked, Settings, node_yaml},
+        layout::{Layout, check_ports},
+        settings::{Asked, Flags, Settings},
         supervisor::Supervisor,
     },
     output,
@@ -26,6 +31,8 @@ Examples:
   dynamo local --durability interval --set limits.value_bytes=65536
   dynamo local kill-node node-2                 # from another terminal, as kill -9 does
   dynamo local restart-node node-2
+  dynamo local add-node                         # a sixth node, which joins the ring
+  dynamo local remove-node node-1               # it leaves the ring, hands over what it has, and stops
 
 Every node is a process of its own on 127.0.0.1, with three ports: for clients from --port on, for its peers 1000 above,
 for /metrics, /healthz and /readyz 2000 above. Once all are ready, DIR/cluster.json names them. Ctrl-C stops them all;
@@ -72,19 +79,27 @@ struct Dir {
 #[derive(Debug, Subcommand)]
 enum Action {
     /// Starts a node of the running cluster that has ended
-    RestartNode {
+    #[command(name = "restart-node")]
+    Restart {
         /// node-1 and so on
         id: String,
         #[command(flatten)]
         dir: Dir,
     },
     /// Ends a node of the running cluster as kill -9 does
-    KillNode {
+    #[command(name = "kill-node")]
+    Kill {
         /// node-1 and so on
         id: String,
         #[command(flatten)]
         dir: Dir,
     },
+    #[command(name = "add-node")]
+    Add(add_node::Command),
+    #[command(name = "remove-node")]
+    Remove(remove_node::Command),
+    #[command(name = "replace-node")]
+    Replace(replace_node::Command),
 }
 
 /// When a write is acknowledged (§6.1).
@@ -112,14 +127,17 @@ impl Durability {
 impl Command {
     pub async fn run(self) -> Result<(), Failure> {
         match self.action {
-            Some(Action::RestartNode { id, dir }) => {
+            Some(Action::Restart { id, dir }) => {
                 let row = control::ask(&Layout::existing(&dir.dir)?, &Request::Restart(id)).await?;
                 output::line(format!("{} is back: pid {}, {}", row.id, row.pid, row.endpoint))
             }
-            Some(Action::KillNode { id, dir }) => {
+            Some(Action::Kill { id, dir }) => {
                 let row = control::ask(&Layout::existing(&dir.dir)?, &Request::Kill(id)).await?;
                 output::line(format!("{} is dead: pid {} was killed", row.id, row.pid))
             }
+            Some(Action::Add(command)) => command.run().await,
+            Some(Action::Remove(command)) => command.run().await,
+            Some(Action::Replace(command)) => command.run().await,
             None => self.serve().await,
         }
     }
@@ -135,31 +153,23 @@ impl Command {
             port: self.port,
         };
         let settings = Settings::open(&layout, &asked)?;
-        let plans = layout.plans(&settings);
-        check_ports(&plans)?;
-        for plan in &plans {
-            let text = node_yaml(&settings, &plans, plan, self.durability.name(), &self.sets)?;
-            let write = || {
-                fs::create_dir_all(&plan.dir)?;
-                write_atomically(&plan.config(), text.as_bytes(), Readers::Owner)
-            };
-            write().map_err(|error| Failure::file(format!("can't write {}", plan.config().display()), &error))?;
-        }
+        check_ports(&settings.present(&layout))?;
+        let flags = Flags { durability: self.durability.name().to_owned(), sets: self.sets };
         // Before the first child: a signal that comes while they start must not leave them behind.
         let mut stopping = Box::pin(asked_to_stop()?);
-        let mut supervisor = Supervisor::start(layout.clone(), plans.clone())?;
+        let port = settings.port;
+        let mut supervisor = Supervisor::start(layout.clone(), settings, flags)?;
         // A request waits until all nodes are ready, and while another is begun.
         let (sender, mut requests) = mpsc::channel(16);
         let ended = tokio::select! {
             ended = async {
                 let _control = Control::listen(&layout, sender)?;
                 supervisor.ready().await?;
-                show(&supervisor, &plans, &layout, settings.port)?;
+                show(&supervisor, &layout, port)?;
                 match supervisor.supervise(&mut requests).await {}
             } => ended,
             () = &mut stopping => Ok(()),
         };
-        eprintln!("stopping {} nodes", plans.len());
         supervisor.stop().await;
         ended
     }
@@ -180,9 +190,11 @@ fn asked_to_stop() -> Result<impl Future<Output = ()>, Failure> {
     })
 }
 
-fn show(supervisor: &Supervisor, plans: &[NodePlan], layout: &Layout, port: u16) -> Result<(), Failure> {
-    let rows = supervisor
-        .rows()
+fn show(supervisor: &Supervisor, layout: &Layout, port: u16) -> Result<(), Failure> {
+    let nodes = supervisor.rows();
+    let victim = nodes.get(1).or(nodes.first()).map(|row| row.id.clone()).unwrap_or_default();
+    let first = nodes.first().map(|row| row.endpoint.clone()).unwrap_or_default();
+    let rows = nodes
         .into_iter()
         .map(|row| {
             let dir = layout.given().join("nodes").join(&row.id).display().to_string();
@@ -191,9 +203,7 @@ fn show(supervisor: &Supervisor, plans: &[NodePlan], layout: &Layout, port: u16)
         .collect();
     output::print_table(&output::table(&["ID", "ZONE", "PID", "ENDPOINT", "DIRECTORY"], &["PID"], rows))?;
     let dir = layout.given().display();
-    let endpoint =
-        if port == crate::args::LOCAL_PORT { String::new() } else { format!(" --endpoint 127.0.0.1:{port}") };
-    let victim = &plans[plans.len().min(2) - 1].id;
+    let endpoint = if port == crate::args::LOCAL_PORT { String::new() } else { format!(" --endpoint {first}") };
     output::line(format!(
         "\nReady. Ctrl-C stops all nodes; their data stays in {dir}. In another terminal, try:\n  \
          dynamo put greeting hello{endpoint}\n  \

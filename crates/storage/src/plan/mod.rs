@@ -1,19 +1,26 @@
-//! Turns operations into one atomic batch, without threads: what the store's apply thread and a simulator both use.
+//! Turns operations into one atomic batch: writes, merges and fences here, hints in [`hints`], removing and mending in
+//! [`upkeep`].
 //!
 //! Operations of one batch see each other through an overlay, so two writes of one key in a batch do not lose one
-//! another. Counters change in the same batch. The per-partition trees of anti-entropy (§4.7) belong in
-//! `Planner::data_changed`, which sees every change of a replica with its digest before and after.
+//! another, and none slips past a fence that was raised before it. Counters and leaves of the hash trees (§4.7) change in
+//! the same batch. Nothing outside the batch is changed here.
+
+mod hints;
+mod upkeep;
 
 use crate::apply::{self, ApplyError, MergeInput, WriteInput};
 use crate::counters::Totals;
-use crate::engine::{Batch, Reading, Space};
+use crate::engine::{Batch, Space};
 use crate::epochs::Epochs;
 use crate::error::StoreError;
+use crate::fences::{fence_key, fence_value};
 use crate::key::{RecordKey, hint_key};
+use crate::live::Live;
 use crate::record::Record;
 use crate::store::{Applied, Op, Outcome};
+use crate::trees::plan::PlannedLeaves;
 use bytes::Bytes;
-use dynamo_ring::NodeId;
+use dynamo_ring::{NodeId, Partition};
 use dynamo_version::Minter;
 use std::collections::BTreeMap;
 
@@ -32,45 +39,56 @@ pub struct PlanSettings {
 
 /// A batch in the making.
 pub struct Planner<'a> {
-    engine: &'a dyn Reading,
+    live: &'a Live,
     settings: PlanSettings,
     totals: Totals,
     epochs: &'a mut Epochs,
+    leaves: PlannedLeaves,
+    /// Those that this batch has raised.
+    fences: BTreeMap<Partition, u64>,
     /// What this batch has made of the keys it touched; `None` is removed.
     overlay: BTreeMap<(Space, Bytes), Option<Bytes>>,
 }
 
-/// A batch ready to be committed, and the totals that hold once it is.
+/// A batch ready to be committed, and what holds once it is.
 pub struct Planned {
     /// Commit this.
     pub batch: Batch,
     /// Then these are the totals. `commit` has grown by one unless the batch is empty.
     pub totals: Totals,
+    /// These leaves have changed.
+    pub leaves: PlannedLeaves,
+    /// These fences have been raised.
+    pub fences: BTreeMap<Partition, u64>,
 }
 
 impl<'a> Planner<'a> {
-    /// Begins a batch upon `engine`, whose totals are `totals`.
-    pub fn new(
-        engine: &'a dyn Reading,
-        settings: PlanSettings,
-        totals: &Totals,
-        epochs: &'a mut Epochs,
-    ) -> Planner<'a> {
-        Planner { engine, settings, totals: totals.clone(), epochs, overlay: BTreeMap::new() }
+    /// Begins a batch upon what is committed, whose totals are `totals`.
+    pub fn new(live: &'a Live, settings: PlanSettings, totals: &Totals, epochs: &'a mut Epochs) -> Planner<'a> {
+        let (leaves, fences, overlay) = Default::default();
+        Planner { live, settings, totals: totals.clone(), epochs, leaves, fences, overlay }
     }
 
     /// Adds an operation. On an error the batch is as it was before.
     pub fn add(&mut self, op: Op) -> Result<Outcome, StoreError> {
         match op {
-            Op::Write { key, context, context_ts, payload, mode, wall_ms, hint_for, .. } => {
+            Op::Write { key, context, context_ts, payload, mode, wall_ms, hint_for, epoch, .. } => {
+                self.check_fence(&key, hint_for, epoch)?;
                 let input = WriteInput { context: &context, context_ts, payload, mode, wall_ms };
                 self.write(&key, hint_for, input).map(Outcome::Applied)
             }
-            Op::Merge { key, set, digest, mode, hint_for, .. } => {
+            Op::Merge { key, set, digest, mode, hint_for, epoch, .. } => {
+                self.check_fence(&key, hint_for, epoch)?;
                 self.merge(&key, hint_for, MergeInput { set, digest, mode }).map(Outcome::Applied)
             }
             Op::KeepHint { target, key } => self.keep_hint(target, &key),
             Op::DropHint { target, key, digest } => self.drop_hint(target, &key, digest),
+            Op::Fence { partitions, epoch } => Ok(self.raise_fences(&partitions, epoch)),
+            Op::Forget { partition, epoch, limit } => self.forget(partition, epoch, limit),
+            Op::Collect { key, digest } => self.collect(&key, digest),
+            Op::Prune { key, digest, actors } => self.prune(&key, digest, &actors),
+            Op::Mend { key } => self.mend(&key),
+            Op::Rebuild { partition } => self.rebuild(partition),
             Op::PutMeta { key, value } => {
                 self.overlay.insert((Space::Meta, node_meta_key(&key)), value);
                 Ok(Outcome::MetaSet)
@@ -78,33 +96,28 @@ impl<'a> Planner<'a> {
         }
     }
 
-    /// True if nothing has changed.
-    pub fn is_empty(&self) -> bool {
-        self.overlay.is_empty()
-    }
-
     /// Ends the batch. `before` are the totals it began with.
     pub fn finish(mut self, before: &Totals) -> Planned {
         let mut batch = Batch::new();
-        if self.overlay.is_empty() {
-            return Planned { batch, totals: self.totals };
-        }
         for ((space, key), value) in self.overlay {
             match value {
                 Some(value) => batch.put(space, key, value),
                 None => batch.delete(space, key),
             }
         }
-        self.totals.commit += 1;
-        self.totals.store(before, &mut batch);
-        Planned { batch, totals: self.totals }
+        self.leaves.store(self.live.trees.shape(), &mut batch);
+        if !batch.is_empty() {
+            self.totals.commit += 1;
+            self.totals.store(before, &mut batch);
+        }
+        Planned { batch, totals: self.totals, leaves: self.leaves, fences: self.fences }
     }
 
     fn raw(&self, space: Space, key: &Bytes) -> Result<Option<Bytes>, StoreError> {
         if let Some(value) = self.overlay.get(&(space, key.clone())) {
             return Ok(value.clone());
         }
-        self.engine.get(space, key).map_err(|error| StoreError::running(&error))
+        self.live.engine.get(space, key).map_err(|error| StoreError::running(&error))
     }
 
     fn own(&self, key: &RecordKey) -> Result<Option<(Record, usize)>, StoreError> {
@@ -115,6 +128,29 @@ impl<'a> Planner<'a> {
                 Ok(Some((decode(key.as_bytes(), bytes, key)?, length)))
             }
         }
+    }
+
+    fn fence(&self, partition: Partition) -> u64 {
+        self.fences.get(&partition).copied().unwrap_or_else(|| self.live.fences.of(partition))
+    }
+
+    /// A home takes nothing under an epoch in which it may have given the partition up. What a fallback keeps is for
+    /// another, who is asked when it is delivered.
+    fn check_fence(&self, key: &RecordKey, hint_for: Option<NodeId>, epoch: u64) -> Result<(), StoreError> {
+        match self.fence(key.partition()) {
+            fence if hint_for.is_none() && epoch < fence => Err(StoreError::Sealed { fence }),
+            _ => Ok(()),
+        }
+    }
+
+    fn raise_fences(&mut self, partitions: &[Partition], epoch: u64) -> Outcome {
+        for &partition in partitions {
+            if self.fence(partition) < epoch {
+                self.fences.insert(partition, epoch);
+                self.overlay.insert((Space::Meta, fence_key(partition)), Some(fence_value(epoch)));
+            }
+        }
+        Outcome::Fenced
     }
 
     fn write(
@@ -190,79 +226,15 @@ impl<'a> Planner<'a> {
                 }
                 None => {
                     let before = place.current.as_ref().map(|record| record.digest);
-                    self.data_changed(key, before, next.record.digest);
+                    self.leaves.record_changed(&self.live.trees, key, before, Some(next.record.digest));
                     let old = place.bytes.map(|bytes| (next.was_deleted, bytes));
-                    self.totals.record_changed(old, (next.deleted, bytes));
+                    self.totals.record_changed(old, Some((next.deleted, bytes)));
                     self.overlay.insert((Space::Data, place.slot), Some(value));
                 }
             }
         }
         let apply::Next { record, changed, dot, siblings, .. } = next;
         Ok(Applied { set: record.set, digest: record.digest, dot, siblings, changed })
-    }
-
-    /// A replica's state goes from `before` to `after` in this batch.
-    ///
-    /// The trees of anti-entropy are to be kept here: a leaf is the sum of its keys' digests, so subtracting `before`
-    /// and adding `after` is all, and the changed leaves join the overlay under [`Space::Meta`].
-    fn data_changed(&mut self, key: &RecordKey, before: Option<u64>, after: u64) {
-        let _ = (key, before, after);
-    }
-
-    fn keep_hint(&mut self, target: NodeId, key: &RecordKey) -> Result<Outcome, StoreError> {
-        let slot = hint_key(target, key);
-        match self.raw(Space::Hints, &slot)? {
-            Some(body) if body.is_empty() => {}
-            Some(body) => {
-                // There is a copy for this target already; the own record joins it, so that one delivery brings both.
-                if let Some((own, _)) = self.own(key)? {
-                    let before = slot.len() + body.len();
-                    let held = decode(&slot, body, key)?;
-                    let joined = apply::join(&held, &own).map_err(|error| apply_error(error, key))?;
-                    let value = joined.encode(&slot);
-                    let after = slot.len() + value.len();
-                    self.check_hint_bound(before, after)?;
-                    self.totals.hint_changed(target, Some(before), Some(after));
-                    self.overlay.insert((Space::Hints, slot), Some(value));
-                }
-            }
-            None => {
-                self.check_hint_bound(0, slot.len())?;
-                self.totals.hint_changed(target, None, Some(slot.len()));
-                self.overlay.insert((Space::Hints, slot), Some(Bytes::new()));
-            }
-        }
-        Ok(Outcome::HintKept)
-    }
-
-    fn drop_hint(&mut self, target: NodeId, key: &RecordKey, digest: u64) -> Result<Outcome, StoreError> {
-        let slot = hint_key(target, key);
-        let Some(body) = self.raw(Space::Hints, &slot)? else {
-            return Ok(Outcome::HintDropped(true));
-        };
-        let delivers = if body.is_empty() {
-            self.own(key)?.map_or(0, |(record, _)| record.digest)
-        } else {
-            // A damaged hint can never be delivered; digest 0 lets its holder be rid of it.
-            match Record::decode(&slot, body.clone()) {
-                Ok(record) => record.digest,
-                Err(_) => 0,
-            }
-        };
-        if delivers != digest {
-            return Ok(Outcome::HintDropped(false));
-        }
-        self.totals.hint_changed(target, Some(slot.len() + body.len()), None);
-        self.overlay.insert((Space::Hints, slot), None);
-        Ok(Outcome::HintDropped(true))
-    }
-
-    fn check_hint_bound(&self, before: usize, after: usize) -> Result<(), StoreError> {
-        let held = self.totals.hint_bytes();
-        if after > before && held + (after - before) as u64 > self.settings.hints_bytes_max {
-            return Err(StoreError::HintsFull { held });
-        }
-        Ok(())
     }
 }
 
@@ -291,7 +263,7 @@ pub(crate) fn decode(slot: &[u8], bytes: Bytes, key: &RecordKey) -> Result<Recor
 }
 
 pub(crate) fn corrupt(key: &RecordKey) -> StoreError {
-    StoreError::Corrupt { key: format!("{key:?}") }
+    StoreError::Corrupt { key: format!("{key:?}"), record: Some(key.clone()) }
 }
 
 fn apply_error(error: ApplyError, key: &RecordKey) -> StoreError {

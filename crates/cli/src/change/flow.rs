@@ -1,0 +1,141 @@
+//! One change from its plan to its end, the same for every command that makes one.
+
+use clap::Args;
+use dynamo_client::Client;
+use dynamo_wire::v1::{ApplyRequest, PlanRequest, PlanResponse, RingEdit};
+use serde_json::{Value, json};
+
+use super::{
+    confirm::{self, Question},
+    preview,
+    tracker::Over,
+    watch::{self, Waited},
+};
+use crate::{failure::Failure, output};
+
+/// How a change is made.
+#[derive(Debug, Clone, Args)]
+pub struct How {
+    /// Come back when the ring is settled (the default)
+    #[arg(long, overrides_with = "no_wait")]
+    wait: bool,
+    /// Come back when the change has begun
+    #[arg(long, overrides_with = "wait")]
+    no_wait: bool,
+    /// Don't ask
+    #[arg(short, long)]
+    yes: bool,
+}
+
+impl How {
+    /// Without a question, to the end.
+    pub fn at_once() -> Self {
+        Self { wait: true, no_wait: false, yes: true }
+    }
+
+    /// Whether to come back only when the ring is settled.
+    pub fn waits(&self) -> bool {
+        !self.no_wait
+    }
+}
+
+/// What is to be done.
+pub struct Change {
+    /// The edits.
+    pub edits: Vec<RingEdit>,
+    /// Fewer nodes or zones than N are accepted.
+    pub allow_fewer_than_n: bool,
+    /// Refused unless the ring has this version still.
+    pub planned: Option<u64>,
+    /// What is asked beforehand.
+    pub question: Question,
+}
+
+/// What was done.
+#[derive(Debug)]
+pub struct Made {
+    /// Names the change; 0: there was nothing to do.
+    pub change: u64,
+    /// In how many steps.
+    pub steps: u32,
+    /// How it ended, if that was waited for.
+    pub over: Option<Over>,
+}
+
+/// Plans, shows, asks, applies, waits. Prints for people unless `json`.
+///
+/// # Errors
+/// It can't be applied, nobody agreed to it, it was taken back, or somebody stopped waiting.
+pub async fn make(client: &Client, change: Change, how: &How, json: bool) -> Result<Made, Failure> {
+    let Change { edits, allow_fewer_than_n, planned, question } = change;
+    let plan = client.ring_changes().plan(PlanRequest { edits: edits.clone(), allow_fewer_than_n }).await?;
+    check_version(&plan, planned)?;
+    if !json {
+        preview::print_summary(&PlanResponse { blocked_by: Vec::new(), ..plan.clone() })?;
+    }
+    if !plan.blocked_by.is_empty() {
+        return Err(Failure::unavailable(format!("nothing was changed. {}", preview::blocked(&plan.blocked_by))));
+    }
+    confirm::ask(&question, how.yes)?;
+    let request = ApplyRequest { edits, version: plan.version, allow_fewer_than_n };
+    let applied = client.ring_changes().apply(request).await?;
+    let mut made = Made { change: applied.change, steps: applied.steps, over: None };
+    if made.change > 0 && how.waits() {
+        made.over = Some(wait_for(client, made.change).await?);
+    }
+    if !json {
+        made.print()?;
+    }
+    Ok(made)
+}
+
+fn check_version(plan: &PlanResponse, planned: Option<u64>) -> Result<(), Failure> {
+    match planned {
+        Some(planned) if planned != plan.version => Err(Failure::unavailable(format!(
+            "nothing was changed: the plan was made on version {planned} of the ring, and it has version {} now. Plan it \
+             again, and look at what is different",
+            plan.version
+        ))),
+        _ => Ok(()),
+    }
+}
+
+/// Waits for the end of a change that somebody wants to succeed.
+///
+/// # Errors
+/// It was taken back, or somebody stopped waiting.
+pub async fn wait_for(client: &Client, change: u64) -> Result<Over, Failure> {
+    match watch::until_over(client, change).await? {
+        Waited::Stopped => Err(watch::stopped()),
+        Waited::Over(over) if over.was_cancelled => Err(Failure::unavailable(format!(
+            "change {change} was taken back while it was under way; the ring has epoch {}. See `dynamo ring`",
+            over.epoch
+        ))),
+        Waited::Over(over) => Ok(over),
+    }
+}
+
+impl Made {
+    /// For programs.
+    pub fn document(&self) -> Value {
+        let epoch = self.over.as_ref().map(|over| over.epoch);
+        json!({ "change": self.change, "steps": self.steps, "settled": self.change == 0 || epoch.is_some(), "epoch": epoch })
+    }
+
+    fn print(&self) -> Result<(), Failure> {
+        output::line(match (&self.over, self.change) {
+            (_, 0) => "The ring is so already: nothing was changed.".to_owned(),
+            (None, change) => format!(
+                "Change {change} has begun, {}. It goes on by itself: `dynamo ring status --watch` shows how far it is, \
+                 `dynamo ring cancel` takes it back",
+                preview::counted(self.steps, "step")
+            ),
+            (Some(Over { epoch, followed_by: None, .. }), change) => {
+                format!("Change {change} is done: the ring is settled at epoch {epoch}.")
+            }
+            (Some(Over { epoch, followed_by: Some(next), .. }), change) => {
+                format!("Change {change} is done, epoch {epoch}; another is under way: {next}.")
+            }
+        })
+    }
+}

@@ -1,0 +1,190 @@
+//! What keepers say to each other: a question, and its answer. They travel as bytes, each in one message.
+
+use std::fmt;
+
+use bytes::Bytes;
+use dynamo_ring::{
+    NodeId,
+    register::{self, Value},
+};
+
+use dynamo_transfer::{RootsQuestion, RootsReply};
+
+use crate::report::Report;
+
+/// A question of one node's keeper to another's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Question {
+    /// To a voter of the ring's register.
+    Vote(register::Request),
+    /// Have you ever heard of another life of this node's disk?
+    Attest {
+        /// The node that asks.
+        incarnation: u64,
+    },
+    /// Do you know a newer value of the register than this version?
+    Pull {
+        /// What the asking node has.
+        version: u64,
+    },
+    /// This value is chosen.
+    Tell(Value),
+    /// How far are you with the step under way?
+    Report {
+        /// The register's version at the asking node.
+        version: u64,
+    },
+    /// All gaining nodes have caught up: stop serving what the step moves.
+    Seal {
+        /// The register's version under which the step is under way.
+        version: u64,
+    },
+    /// A step of a comparison of two replicas.
+    Compare(dynamo_transfer::Question),
+    /// Are the roots of what we share the same?
+    Roots(RootsQuestion),
+}
+
+/// An answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Answer {
+    /// To [`Question::Vote`].
+    Vote(register::Reply),
+    /// To [`Question::Attest`]: the first life of the asking node's disk that this one ever heard of.
+    Attested {
+        /// Its incarnation.
+        incarnation: u64,
+    },
+    /// To [`Question::Pull`] and [`Question::Tell`]: a newer value, if there is one.
+    Newer(Option<Value>),
+    /// To [`Question::Report`] and [`Question::Seal`].
+    Report(Report),
+    /// To [`Question::Compare`].
+    Compare(dynamo_transfer::Answer),
+    /// To [`Question::Roots`].
+    Roots(RootsReply),
+    /// None can be given: the node is starting, or stopping, or its disk failed.
+    Unable,
+}
+
+/// Bytes that are no question or answer. Nothing was done with them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Malformed(pub String);
+
+impl fmt::Display for Malformed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "a message between nodes makes no sense and nothing was done with it: {}", self.0)
+    }
+}
+
+impl std::error::Error for Malformed {}
+
+const VOTE: u8 = 1;
+const ATTEST: u8 = 2;
+const PULL: u8 = 3;
+const TELL: u8 = 4;
+const REPORT: u8 = 5;
+const SEAL: u8 = 6;
+const COMPARE: u8 = 7;
+const UNABLE: u8 = 8;
+const ROOTS: u8 = 9;
+
+impl Question {
+    /// As bytes: a byte for the kind, then its own encoding.
+    pub fn encode(&self) -> Vec<u8> {
+        let number = |kind: u8, number: u64| [&[kind][..], &number.to_be_bytes()].concat();
+        match self {
+            Question::Vote(request) => kind(VOTE, request.encode()),
+            Question::Attest { incarnation } => number(ATTEST, *incarnation),
+            Question::Pull { version } => number(PULL, *version),
+            Question::Tell(value) => kind(TELL, value.encode()),
+            Question::Report { version } => number(REPORT, *version),
+            Question::Seal { version } => number(SEAL, *version),
+            Question::Compare(question) => kind(COMPARE, question.encode()),
+            Question::Roots(question) => kind(ROOTS, question.encode()),
+        }
+    }
+
+    /// Reads a question.
+    ///
+    /// # Errors
+    /// Bytes that are none, or of a newer version.
+    pub fn decode(bytes: &Bytes) -> Result<Question, Malformed> {
+        let (kind, rest) = split(bytes)?;
+        Ok(match kind {
+            VOTE => Question::Vote(register::Request::decode(&rest).map_err(malformed)?),
+            ATTEST => Question::Attest { incarnation: number(&rest)? },
+            PULL => Question::Pull { version: number(&rest)? },
+            TELL => Question::Tell(Value::decode(&rest).map_err(malformed)?),
+            REPORT => Question::Report { version: number(&rest)? },
+            SEAL => Question::Seal { version: number(&rest)? },
+            COMPARE => Question::Compare(dynamo_transfer::Question::decode(&rest).map_err(malformed)?),
+            ROOTS => Question::Roots(RootsQuestion::decode(&rest).map_err(malformed)?),
+            kind => return Err(Malformed(format!("a question of kind {kind}, which this version does not know"))),
+        })
+    }
+}
+
+impl Answer {
+    /// As bytes.
+    pub fn encode(&self) -> Vec<u8> {
+        match self {
+            Answer::Vote(reply) => kind(VOTE, reply.encode()),
+            Answer::Attested { incarnation } => kind(ATTEST, incarnation.to_be_bytes().to_vec()),
+            Answer::Newer(value) => kind(PULL, value.as_ref().map(Value::encode).unwrap_or_default()),
+            Answer::Report(report) => kind(REPORT, report.encode()),
+            Answer::Compare(answer) => kind(COMPARE, answer.encode()),
+            Answer::Roots(reply) => kind(ROOTS, reply.encode()),
+            Answer::Unable => vec![UNABLE],
+        }
+    }
+
+    /// Reads an answer.
+    ///
+    /// # Errors
+    /// Bytes that are none, or of a newer version.
+    pub fn decode(bytes: &Bytes) -> Result<Answer, Malformed> {
+        let (kind, rest) = split(bytes)?;
+        Ok(match kind {
+            VOTE => Answer::Vote(register::Reply::decode(&rest).map_err(malformed)?),
+            ATTEST => Answer::Attested { incarnation: number(&rest)? },
+            PULL if rest.is_empty() => Answer::Newer(None),
+            PULL => Answer::Newer(Some(Value::decode(&rest).map_err(malformed)?)),
+            REPORT => Answer::Report(Report::decode(&rest)?),
+            COMPARE => Answer::Compare(dynamo_transfer::Answer::decode(&rest).map_err(malformed)?),
+            ROOTS => Answer::Roots(RootsReply::decode(&rest).map_err(malformed)?),
+            UNABLE if rest.is_empty() => Answer::Unable,
+            kind => return Err(Malformed(format!("an answer of kind {kind}, which this version does not know"))),
+        })
+    }
+}
+
+fn kind(kind: u8, body: Vec<u8>) -> Vec<u8> {
+    let mut out = Vec::with_capacity(1 + body.len());
+    out.push(kind);
+    out.extend_from_slice(&body);
+    out
+}
+
+fn split(bytes: &Bytes) -> Result<(u8, Bytes), Malformed> {
+    let kind = *bytes.first().ok_or_else(|| Malformed("it is empty".into()))?;
+    Ok((kind, bytes.slice(1..)))
+}
+
+fn number(rest: &[u8]) -> Result<u64, Malformed> {
+    let bytes = rest.try_into().map_err(|_| Malformed("a number of another length than 8 bytes".into()))?;
+    Ok(u64::from_be_bytes(bytes))
+}
+
+fn malformed(error: impl fmt::Display) -> Malformed {
+    Malformed(error.to_string())
+}
+
+/// A question under way, so that its answer is told from others'.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Call {
+    /// Who is asked.
+    pub to: NodeId,
+    /// Which question.
+    pub number: u64,
+}

@@ -1,0 +1,97 @@
+//! What keepers say to each other: what is written can be read, and whatever else comes is refused without harm.
+
+use bytes::Bytes;
+use dynamo_keeper::{Answer, Question, Report, report::FillReport};
+use dynamo_ring::NodeId;
+use dynamo_ring::register::{self, Ballot, Value, Voter};
+use dynamo_transfer::{RootsQuestion, RootsReply};
+
+fn voter(id: u128) -> Voter {
+    Voter { id: NodeId(id), incarnation: 7 }
+}
+
+fn value() -> Value {
+    Value::first(vec![voter(1), voter(2)], b"charter".to_vec()).unwrap().next(vec![voter(1)], vec![]).unwrap()
+}
+
+fn report() -> Report {
+    let fill = FillReport { partition: 9, caught_up: vec![NodeId(1), NodeId(2)], complete: vec![NodeId(2)] };
+    let fills = vec![fill.clone(), FillReport { partition: 10, complete: vec![], ..fill }];
+    let blocked = "the disk is full".to_owned();
+    Report { version: 3, incarnation: 4, sealed: true, fills, bytes: 5, leftovers: 6, refilling: 7, blocked }
+}
+
+fn questions() -> Vec<Question> {
+    let ballot = Ballot { counter: 3, proposer: voter(1) };
+    let vote = |ask| Question::Vote(register::Request { to: voter(2), ballot, ask });
+    vec![
+        vote(register::Ask::Prepare),
+        vote(register::Ask::Accept(value())),
+        Question::Attest { incarnation: u64::MAX },
+        Question::Pull { version: 9 },
+        Question::Tell(value()),
+        Question::Report { version: 1 },
+        Question::Seal { version: 2 },
+        Question::Roots(RootsQuestion::Digest { round: 1, epoch: 2, digest: 3 }),
+    ]
+}
+
+fn answers() -> Vec<Answer> {
+    let ballot = Ballot { counter: 3, proposer: voter(1) };
+    let vote = |answer| Answer::Vote(register::Reply { from: voter(2), ballot, answer });
+    let accepted = register::Accepted { ballot, value: value() };
+    vec![
+        vote(register::Answer::Promised { accepted: None }),
+        vote(register::Answer::Promised { accepted: Some(accepted) }),
+        vote(register::Answer::Accepted),
+        vote(register::Answer::Refused { promised: ballot }),
+        vote(register::Answer::Elsewhere { me: voter(9) }),
+        Answer::Attested { incarnation: 3 },
+        Answer::Newer(None),
+        Answer::Newer(Some(value())),
+        Answer::Report(report()),
+        Answer::Report(Report::default()),
+        Answer::Roots(RootsReply::Digest { round: 1, epoch: 2, same: true }),
+        Answer::Unable,
+    ]
+}
+
+#[test]
+fn what_is_written_can_be_read() {
+    for question in questions() {
+        assert_eq!(Question::decode(&question.encode().into()), Ok(question));
+    }
+    for answer in answers() {
+        assert_eq!(Answer::decode(&answer.encode().into()), Ok(answer));
+    }
+}
+
+#[test]
+fn what_is_cut_short_or_goes_on_is_refused() {
+    let questions = questions().into_iter().map(|question| question.encode());
+    for bytes in questions {
+        for length in 0..bytes.len() {
+            assert!(Question::decode(&Bytes::copy_from_slice(&bytes[..length])).is_err(), "{bytes:?} cut at {length}");
+        }
+        assert!(Question::decode(&[&bytes[..], &[0]].concat().into()).is_err(), "{bytes:?} and more");
+    }
+    for answer in answers() {
+        let bytes = answer.encode();
+        for length in 0..bytes.len() {
+            // One with nothing newer is the kind alone.
+            let cut = Answer::decode(&Bytes::copy_from_slice(&bytes[..length]));
+            assert!(cut.is_err() || cut == Ok(Answer::Newer(None)), "{answer:?} cut at {length}");
+        }
+        assert!(Answer::decode(&[&bytes[..], &[0]].concat().into()).is_err(), "{answer:?} and more");
+    }
+}
+
+#[test]
+fn arbitrary_bytes_never_panic() {
+    bolero::check!().with_iterations(20_000).for_each(|bytes: &[u8]| {
+        for kind in 0..12 {
+            let bytes = Bytes::from([&[kind], bytes].concat());
+            let _ = (Question::decode(&bytes), Answer::decode(&bytes));
+        }
+    });
+}

@@ -1,0 +1,127 @@
+//! When a step is sealed, turned and let go, from reports made by hand.
+
+use std::collections::BTreeSet;
+
+use dynamo_keeper::report::{FillReport, Report};
+use dynamo_keeper::step::{Affected, Step};
+use dynamo_keeper::steward::{Decision, Steward};
+use dynamo_ring::NodeId;
+
+const S: u64 = 1_000_000;
+
+/// One partition goes from node 3 to node 4; N is 3, and two old homes are needed.
+fn step() -> Step {
+    let old = vec![NodeId(1), NodeId(2), NodeId(3)];
+    let affected = Affected { partition: 5, sources: old.clone(), old, gained: vec![NodeId(4)] };
+    Step { version: 9, epoch: 1, affected: vec![affected] }
+}
+
+fn nodes(ids: &[u128]) -> Vec<NodeId> {
+    ids.iter().map(|id| NodeId(*id)).collect()
+}
+
+fn alive(ids: &[u128]) -> BTreeSet<NodeId> {
+    nodes(ids).into_iter().collect()
+}
+
+fn seals(steward: &mut Steward, ids: &[u128]) {
+    for id in ids {
+        steward.on_report(NodeId(*id), Report { version: 9, sealed: true, ..Report::default() });
+    }
+}
+
+fn fills(steward: &mut Steward, caught_up: &[u128], complete: &[u128]) {
+    let fill = FillReport { partition: 5, caught_up: nodes(caught_up), complete: nodes(complete) };
+    steward.on_report(NodeId(4), Report { version: 9, fills: vec![fill], ..Report::default() });
+}
+
+#[test]
+fn it_seals_only_when_the_gaining_node_has_caught_up_with_all_that_answer() {
+    let (mut steward, step) = (Steward::default(), step());
+    assert_eq!(steward.decide(&step, 2, &alive(&[1, 2, 3, 4]), S), Decision::Wait);
+    fills(&mut steward, &[1, 2], &[]);
+    assert_eq!(steward.decide(&step, 2, &alive(&[1, 2, 3, 4]), S), Decision::Wait);
+    assert_eq!(steward.decide(&step, 2, &alive(&[1, 2, 4]), S), Decision::Seal);
+    // One old home is too few, whatever it has given.
+    assert_eq!(steward.decide(&step, 2, &alive(&[1, 4]), S), Decision::Wait);
+    fills(&mut steward, &[1, 2, 3], &[]);
+    assert_eq!(steward.decide(&step, 2, &alive(&[1, 2, 3, 4]), S), Decision::Seal);
+}
+
+#[test]
+fn it_turns_only_when_what_was_sealed_was_copied_to_its_end() {
+    let (mut steward, step) = (Steward::default(), step());
+    let all = alive(&[1, 2, 3, 4]);
+    fills(&mut steward, &[1, 2, 3], &[]);
+    seals(&mut steward, &[1, 2, 3]);
+    assert_eq!(steward.decide(&step, 2, &all, S), Decision::Seal);
+    fills(&mut steward, &[1, 2, 3], &[1]);
+    assert_eq!(steward.decide(&step, 2, &all, S + 2), Decision::Seal);
+    // Enough, but one that answers may still follow: it is waited for.
+    fills(&mut steward, &[1, 2, 3], &[1, 2]);
+    assert_eq!(steward.decide(&step, 2, &all, S + 3), Decision::Seal);
+    assert_eq!(steward.decide(&step, 2, &all, 3 * S), Decision::Turn);
+    fills(&mut steward, &[1, 2, 3], &[1, 2, 3]);
+    assert_eq!(steward.decide(&step, 2, &all, S + 4), Decision::Turn);
+}
+
+#[test]
+fn what_an_unsealed_home_gave_does_not_count() {
+    let (mut steward, step) = (Steward::default(), step());
+    fills(&mut steward, &[1, 2, 3], &[1, 2, 3]);
+    seals(&mut steward, &[1]);
+    assert_eq!(steward.decide(&step, 2, &alive(&[1, 2, 3, 4]), 5 * S), Decision::Seal);
+    // Three are needed where a bucket reads one and writes three.
+    seals(&mut steward, &[1, 2]);
+    assert_eq!(steward.decide(&step, 3, &alive(&[1, 2, 4]), 5 * S), Decision::Seal);
+    assert_eq!(steward.decide(&step, 2, &alive(&[1, 2, 4]), 5 * S), Decision::Turn);
+}
+
+#[test]
+fn reports_of_another_version_say_nothing() {
+    let (mut steward, step) = (Steward::default(), step());
+    let old = |report| Report { version: 8, ..report };
+    let fill = FillReport { partition: 5, caught_up: nodes(&[1, 2, 3]), complete: nodes(&[1, 2, 3]) };
+    steward.on_report(NodeId(4), old(Report { fills: vec![fill], ..Report::default() }));
+    for id in 1..=3 {
+        steward.on_report(NodeId(id), old(Report { sealed: true, ..Report::default() }));
+    }
+    assert_eq!(steward.decide(&step, 2, &alive(&[1, 2, 3, 4]), S), Decision::Wait);
+}
+
+#[test]
+fn homes_that_are_sealed_for_too_long_serve_again_and_the_step_is_tried_later() {
+    let (mut steward, step) = (Steward::default(), step());
+    let all = alive(&[1, 2, 3, 4]);
+    fills(&mut steward, &[1, 2, 3], &[]);
+    seals(&mut steward, &[1, 2, 3]);
+    assert_eq!(steward.decide(&step, 2, &all, S), Decision::Seal);
+    assert_eq!(steward.decide(&step, 2, &all, 10 * S), Decision::Unseal);
+    // The same step under the version after it: caught up again, but it waits a while.
+    let again = Step { version: 10, epoch: 2, ..step };
+    let fill = FillReport { partition: 5, caught_up: nodes(&[1, 2, 3]), complete: vec![] };
+    steward.on_report(NodeId(4), Report { version: 10, fills: vec![fill], ..Report::default() });
+    assert_eq!(steward.decide(&again, 2, &all, 11 * S), Decision::Wait);
+    assert_eq!(steward.decide(&again, 2, &all, 16 * S), Decision::Seal);
+}
+
+#[test]
+fn a_home_that_is_lost_is_not_waited_for() {
+    let mut step = step();
+    step.affected[0].sources = nodes(&[1, 2]);
+    let mut steward = Steward::default();
+    fills(&mut steward, &[1, 2], &[1, 2]);
+    seals(&mut steward, &[1, 2]);
+    assert_eq!(steward.decide(&step, 2, &alive(&[1, 2, 4]), S), Decision::Turn);
+    assert_eq!(steward.decide(&step, 3, &alive(&[1, 2, 4]), S), Decision::Turn);
+}
+
+#[test]
+fn where_nobody_gains_it_is_enough_that_the_old_homes_sealed() {
+    let mut step = step();
+    step.affected[0].gained.clear();
+    let mut steward = Steward::default();
+    assert_eq!(steward.decide(&step, 2, &alive(&[1, 2, 3]), S), Decision::Seal);
+    seals(&mut steward, &[1, 2, 3]);
+    assert_eq!(steward.decide(&step, 2, &alive(&[1, 2, 3]), S), Decision::Turn);
+}

@@ -1,0 +1,774 @@
+//! A cluster of keepers in one thread: delayed, lost and reordered messages, crashes, strict clients.
+//!
+//! A record is a set of bits and joins by union, so that what was acknowledged and what a read must see is plain.
+
+#![allow(dead_code, reason = "each test file uses its part")]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use dynamo_keeper::{
+    Effect, Effects, Keeper, Kept, Question, Settings, Situation, StoreAsk, StoreDone, Trees, registry,
+};
+use dynamo_merkle::{Entry, Shape, Tree};
+use dynamo_ring::charter::{Charter, Move, Proposed};
+use dynamo_ring::{Member, NodeId, Partition, PartitionCount, Ring};
+use dynamo_transfer::{
+    AnsweringSettings, ComparisonSettings, MergeRefusal, Page, Record, ScheduleSettings, SliceSettings, Stored,
+};
+
+pub const Q: u16 = 16;
+const MS: u64 = 1000;
+/// As few leaves as can be, so that pages and leaves with many keys occur.
+const SHAPE: Shape = Shape::new(1).unwrap();
+
+pub fn hash(key: &[u8]) -> u64 {
+    let mut word = key
+        .iter()
+        .fold(0xcbf2_9ce4_8422_2325_u64, |word, byte| (word ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3));
+    word ^= word >> 29;
+    word.wrapping_mul(0xbf58_476d_1ce4_e5b9) ^ (word >> 32)
+}
+
+pub fn id(number: u128) -> NodeId {
+    NodeId(number)
+}
+
+pub fn member(number: u128) -> Member {
+    Member { id: id(number), name: format!("n{number}"), zone: format!("z{}", number % 3), weight: 1 }
+}
+
+fn digest(bits: u64) -> u64 {
+    hash(&bits.to_be_bytes()) | 1
+}
+
+/// A small generator: the tests' only chance.
+pub struct Chance(pub u64);
+
+impl Chance {
+    pub fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut word = self.0;
+        word = (word ^ (word >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        word = (word ^ (word >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        word ^ (word >> 31)
+    }
+
+    pub fn below(&mut self, bound: u64) -> u64 {
+        self.next() % bound.max(1)
+    }
+
+    pub fn percent(&mut self, percent: u64) -> bool {
+        self.below(100) < percent
+    }
+}
+
+/// What survives a crash of the process.
+#[derive(Default)]
+struct Disk {
+    meta: BTreeMap<&'static str, Bytes>,
+    fences: Vec<u64>,
+    records: BTreeMap<u16, BTreeMap<Vec<u8>, u64>>,
+    trees: BTreeMap<u16, Tree>,
+    incarnation: u64,
+}
+
+impl Trees for Disk {
+    fn with(&self, partition: u16, read: &mut dyn FnMut(&Tree)) {
+        match self.trees.get(&partition) {
+            Some(tree) => read(tree),
+            None => read(&Tree::new(SHAPE)),
+        }
+    }
+}
+
+impl Disk {
+    fn apply(&mut self, partition: u16, key: &[u8], bits: u64) {
+        let record = self.records.entry(partition).or_default().entry(key.to_vec()).or_default();
+        let before = *record;
+        *record |= bits;
+        let old = (before != 0).then(|| digest(before));
+        let tree = self.trees.entry(partition).or_insert_with(|| Tree::new(SHAPE));
+        tree.apply(hash(key), old, Some(digest(*record)));
+    }
+
+    fn of(&self, partition: u16, key: &[u8]) -> u64 {
+        self.records.get(&partition).and_then(|records| records.get(key)).copied().unwrap_or(0)
+    }
+}
+
+struct Node {
+    disk: Disk,
+    keeper: Option<Keeper>,
+    charter: Arc<Charter>,
+    version: u64,
+    /// Counts starts: what was under way before a crash is lost.
+    life: u64,
+}
+
+enum Event {
+    Question { to: NodeId, from: NodeId, call: u64, bytes: Bytes },
+    Answer { to: NodeId, life: u64, call: u64, answer: Option<Bytes> },
+    Stored { node: NodeId, life: u64, ticket: u64, done: StoreDone },
+    Tick(NodeId),
+    Gossip,
+    Restart(NodeId),
+    Write { to: NodeId, write: usize },
+    WriteAnswer { from: NodeId, write: usize, done: bool },
+    Read { to: NodeId, read: usize },
+    ReadAnswer { from: NodeId, read: usize, bits: Option<u64> },
+    Client,
+}
+
+struct Write {
+    epoch: u64,
+    partition: u16,
+    key: Vec<u8>,
+    bit: u64,
+    acked_by: BTreeSet<NodeId>,
+    acked: bool,
+}
+
+struct Read {
+    epoch: u64,
+    partition: u16,
+    key: Vec<u8>,
+    must: u64,
+    bits: u64,
+    answered: BTreeSet<NodeId>,
+    judged: bool,
+}
+
+/// What may go wrong in the network.
+#[derive(Clone, Copy)]
+pub struct Weather {
+    pub lost_percent: u64,
+    pub slow_us: u64,
+}
+
+pub struct World {
+    pub now: u64,
+    sequence: u64,
+    events: BTreeMap<(u64, u64), Event>,
+    nodes: BTreeMap<NodeId, Node>,
+    pub chance: Chance,
+    pub weather: Weather,
+    pub cut: BTreeSet<(NodeId, NodeId)>,
+    calls: BTreeMap<u64, (NodeId, NodeId, u64, u64)>,
+    next_call: u64,
+    writes: Vec<Write>,
+    reads: Vec<Read>,
+    acked: BTreeMap<(u16, Vec<u8>), u64>,
+    pub clients: bool,
+    pub keys: u64,
+    pub acknowledged: usize,
+    pub read: usize,
+    pub done: Vec<(u64, Result<u64, String>)>,
+    pub rings: BTreeMap<u64, Ring>,
+    first: Charter,
+    pub log: Vec<String>,
+}
+
+impl World {
+    pub fn new(seed: u64, founders: u128) -> World {
+        let members = (1..=founders).map(member).collect();
+        let ring = Ring::bootstrap(3, PartitionCount::try_from(u32::from(Q)).unwrap(), members).unwrap();
+        let mut world = World {
+            now: 1_000_000,
+            sequence: 0,
+            events: BTreeMap::new(),
+            nodes: BTreeMap::new(),
+            chance: Chance(seed),
+            weather: Weather { lost_percent: 0, slow_us: 2 * MS },
+            cut: BTreeSet::new(),
+            calls: BTreeMap::new(),
+            next_call: 0,
+            writes: Vec::new(),
+            reads: Vec::new(),
+            acked: BTreeMap::new(),
+            clients: true,
+            keys: 300,
+            acknowledged: 0,
+            read: 0,
+            done: Vec::new(),
+            rings: BTreeMap::new(),
+            first: Charter::first(ring),
+            log: Vec::new(),
+        };
+        (1..=founders).for_each(|number| world.add(number));
+        world.at(5 * MS, Event::Gossip);
+        world.at(10 * MS, Event::Client);
+        world
+    }
+
+    /// A node with an empty disk.
+    pub fn add(&mut self, number: u128) {
+        let disk = Disk { fences: vec![0; usize::from(Q)], incarnation: self.now + number as u64, ..Disk::default() };
+        let node = Node { disk, keeper: None, charter: Arc::new(self.first.clone()), version: 1, life: 0 };
+        self.nodes.insert(id(number), node);
+        self.start(id(number));
+    }
+
+    fn at(&mut self, after: u64, event: Event) {
+        self.sequence += 1;
+        self.events.insert((self.now + after, self.sequence), event);
+    }
+
+    fn settings() -> Settings {
+        let comparison = ComparisonSettings {
+            fetch_keys: 16,
+            fetch_bytes: 512,
+            reply_timeout_us: 400 * MS,
+            ..ComparisonSettings::new(hash, SHAPE)
+        };
+        Settings {
+            answering: AnsweringSettings {
+                exchange: comparison.exchange,
+                jobs_max: 32,
+                jobs_per_peer_max: 8,
+                bytes_max: 1 << 16,
+            },
+            comparison,
+            jobs_max: 6,
+            jobs_per_peer_max: 3,
+            schedule: ScheduleSettings {
+                interval_us: 200 * MS,
+                parallel: 4,
+                reply_timeout_us: 400 * MS,
+                backoff_min_us: 50 * MS,
+                backoff_max_us: 1000 * MS,
+            },
+            slices: SliceSettings {
+                p99_target_us: 50 * MS,
+                window_us: 1000 * MS,
+                rate_min_bytes_per_s: 1 << 20,
+                rate_max_bytes_per_s: 64 << 20,
+                increase_bytes_per_s: 1 << 20,
+                decrease_to_percent: 50,
+                busy_permille_max: 900,
+                burst_bytes: 1 << 20,
+                weights: [1; 4],
+            },
+            forget_max: 2,
+            ask_us: 100 * MS,
+            ask_sealed_us: 20 * MS,
+        }
+    }
+
+    fn start(&mut self, node: NodeId) {
+        let random = self.chance.next();
+        let first = self.first.clone();
+        let entry = self.nodes.get_mut(&node).unwrap();
+        entry.life += 1;
+        let get = |key: &'static str| entry.disk.meta.get(key).cloned();
+        let kept = Kept {
+            register: registry::Kept {
+                state: get(registry::STATE_KEY),
+                known: get(registry::KNOWN_KEY),
+                lives: get(registry::LIVES_KEY),
+            },
+            whole: get(dynamo_keeper::WHOLE_KEY),
+            fences: entry.disk.fences.clone(),
+        };
+        let keeper =
+            Keeper::new(node, entry.disk.incarnation, &first, &kept, World::settings(), (self.now, random)).unwrap();
+        (entry.charter, entry.version) = (keeper.charter().clone(), keeper.version());
+        entry.keeper = Some(keeper);
+        self.at(MS, Event::Tick(node));
+    }
+
+    pub fn crash(&mut self, number: u128, down_us: u64) {
+        self.log.push(format!("{} node {number} crashes", self.now));
+        let node = self.nodes.get_mut(&id(number)).unwrap();
+        if node.keeper.take().is_some() {
+            node.life += 1;
+            self.at(down_us, Event::Restart(id(number)));
+        }
+    }
+
+    /// Crashes it for good.
+    pub fn kill(&mut self, number: u128) {
+        let node = self.nodes.get_mut(&id(number)).unwrap();
+        node.keeper = None;
+        node.life += 1;
+    }
+
+    /// It comes back with an empty disk.
+    pub fn wipe(&mut self, number: u128, down_us: u64) {
+        self.crash(number, down_us);
+        let incarnation = self.now + 1;
+        let node = self.nodes.get_mut(&id(number)).unwrap();
+        node.disk = Disk { fences: vec![0; usize::from(Q)], incarnation, ..Disk::default() };
+    }
+
+    /// A record of this node's is found damaged.
+    pub fn damage(&mut self, number: u128) -> bool {
+        let records = self.nodes[&id(number)].disk.records.iter();
+        let mut keys = records.flat_map(|(partition, records)| records.keys().map(move |key| (*partition, key)));
+        let Some((partition, key)) = keys.next() else { return false };
+        let key = Bytes::from([&partition.to_be_bytes()[..], key].concat());
+        self.drive(id(number), |keeper, _, effects| keeper.damaged(key, effects));
+        true
+    }
+
+    pub fn charter(&self, number: u128) -> Arc<Charter> {
+        self.nodes[&id(number)].charter.clone()
+    }
+
+    pub fn version(&self, number: u128) -> u64 {
+        self.nodes[&id(number)].version
+    }
+
+    pub fn keeper(&self, number: u128) -> Option<&Keeper> {
+        self.nodes[&id(number)].keeper.as_ref()
+    }
+
+    /// Asks a node for a change of the charter that it knows.
+    pub fn change(&mut self, number: u128, request: u64, change: impl FnOnce(&Charter, u64) -> Option<Charter>) {
+        let node = &self.nodes[&id(number)];
+        let (charter, version) = (node.charter.clone(), node.version);
+        if let Some(charter) = change(&charter, version + 1) {
+            self.drive(id(number), |keeper, at, effects| keeper.change(request, version, charter, at, effects));
+        }
+    }
+
+    /// Tokens to a newcomer, or from a node to the others, in steps.
+    pub fn moves(charter: &Charter, members: &[Member], steps: usize, chance: &mut Chance) -> Vec<Vec<Move>> {
+        let ring = charter.ring();
+        let mut moves = Vec::new();
+        for partition in ring.partitions().iter() {
+            let owner = ring.owner(partition).id;
+            let stays = members.iter().any(|member| member.id == owner);
+            let newcomers: Vec<_> = members.iter().filter(|member| ring.member(member.id).is_none()).collect();
+            if !stays {
+                let to = members[chance.below(members.len() as u64) as usize].id;
+                moves.push(Move { partition, to });
+            } else if !newcomers.is_empty() && chance.percent(30) {
+                moves.push(Move { partition, to: newcomers[chance.below(newcomers.len() as u64) as usize].id });
+            }
+        }
+        // Each newcomer owns a token in the end.
+        for newcomer in members.iter().filter(|member| ring.member(member.id).is_none()) {
+            if !moves.iter().any(|step| step.to == newcomer.id) {
+                let free = ring.partitions().iter().find(|at| moves.iter().all(|step| step.partition != *at));
+                moves.extend(free.map(|partition| Move { partition, to: newcomer.id }));
+            }
+        }
+        let size = moves.len().div_ceil(steps.max(1)).max(1);
+        moves.chunks(size).map(<[Move]>::to_vec).collect()
+    }
+
+    pub fn propose(&mut self, by: u128, request: u64, members: Vec<Member>, lost: Vec<NodeId>, steps: usize) {
+        let charter = self.charter(by);
+        let moves = World::moves(&charter, &members, steps, &mut self.chance);
+        let lives: BTreeMap<NodeId, u64> = self.nodes.iter().map(|(id, node)| (*id, node.disk.incarnation)).collect();
+        let proposed = Proposed { what: "a change".into(), members, steps: moves, lost, lives };
+        self.change(by, request, |charter, version| charter.begin(version, proposed).ok());
+    }
+
+    pub fn run_for(&mut self, us: u64) {
+        let end = self.now + us;
+        while let Some((&(time, sequence), _)) = self.events.first_key_value() {
+            if time > end {
+                break;
+            }
+            let event = self.events.remove(&(time, sequence)).unwrap();
+            self.now = time;
+            self.happen(event);
+        }
+        self.now = end;
+    }
+
+    /// Runs until it holds; fails after `us`.
+    pub fn run_until(&mut self, us: u64, what: &str, holds: impl Fn(&World) -> bool) {
+        let end = self.now + us;
+        while !holds(self) {
+            assert!(self.now < end, "not in time: {what}\n{}", self.describe());
+            self.run_for(50 * MS);
+        }
+    }
+
+    pub fn settled(&self) -> bool {
+        let newest = self.nodes.values().map(|node| node.version).max();
+        let members: Vec<NodeId> = self.newest().ring().members().iter().map(|member| member.id).collect();
+        self.newest().change().is_none()
+            && members.iter().all(|id| {
+                let node = &self.nodes[id];
+                node.keeper.as_ref().is_some_and(|keeper| {
+                    Some(node.version) == newest && keeper.leftovers() == 0 && keeper.refilling() == 0
+                })
+            })
+    }
+
+    pub fn newest(&self) -> Arc<Charter> {
+        self.nodes.values().max_by_key(|node| node.version).unwrap().charter.clone()
+    }
+
+    pub fn describe(&self) -> String {
+        let node = |(id, node): (&NodeId, &Node)| {
+            let keeper = node.keeper.as_ref().map(|keeper| {
+                format!(
+                    "votes {} leftovers {} refilling {} progress {:?} report {:?}",
+                    keeper.votes(),
+                    keeper.leftovers(),
+                    keeper.refilling(),
+                    keeper.progress(|id| id.0.to_string()),
+                    keeper.report()
+                )
+            });
+            format!("node {} version {} epoch {}: {keeper:?}\n", id.0, node.version, node.charter.ring().epoch())
+        };
+        self.nodes.iter().map(node).collect()
+    }
+
+    fn link(&mut self, from: NodeId, to: NodeId) -> Option<u64> {
+        if self.cut.contains(&(from, to)) || self.chance.percent(self.weather.lost_percent) {
+            return None;
+        }
+        Some(100 + self.chance.below(self.weather.slow_us))
+    }
+
+    fn drive(&mut self, node: NodeId, step: impl FnOnce(&mut Keeper, &Situation<'_>, &mut Effects)) {
+        let (now, random) = (self.now, self.chance.next());
+        let entry = self.nodes.get_mut(&node).unwrap();
+        let Some(keeper) = &mut entry.keeper else { return };
+        let mut effects = Effects::new();
+        step(keeper, &Situation { now, random, trees: &entry.disk }, &mut effects);
+        for effect in effects {
+            self.carry_out(node, effect);
+        }
+    }
+
+    fn carry_out(&mut self, node: NodeId, effect: Effect) {
+        let life = self.nodes[&node].life;
+        match effect {
+            Effect::Ask { to, call, question } => {
+                let bytes = Bytes::from(question.encode());
+                assert_eq!(Question::decode(&bytes).unwrap(), question);
+                self.next_call += 1;
+                self.calls.insert(self.next_call, (node, to, life, call));
+                let call = self.next_call;
+                match self.link(node, to).filter(|_| self.nodes.contains_key(&to)) {
+                    Some(delay) => self.at(delay, Event::Question { to, from: node, call, bytes }),
+                    None => self.at(500 * MS, Event::Answer { to: node, life, call, answer: None }),
+                }
+            }
+            Effect::Answer { call, answer } => {
+                let Some(&(to, _, life, _)) = self.calls.get(&call) else { panic!("an answer to nothing") };
+                let bytes = Bytes::from(answer.encode());
+                assert_eq!(dynamo_keeper::Answer::decode(&bytes).unwrap(), answer);
+                match self.link(node, to) {
+                    Some(delay) => self.at(delay, Event::Answer { to, life, call, answer: Some(bytes) }),
+                    None => self.at(500 * MS, Event::Answer { to, life, call, answer: None }),
+                }
+            }
+            Effect::Store { ticket, what } => {
+                let done = self.store(node, what);
+                let delay = 50 + self.chance.below(2 * MS);
+                self.at(delay, Event::Stored { node, life, ticket, done });
+            }
+            Effect::Adopt { version, charter } => {
+                let why = format!(
+                    "{} node {} adopts v{version} epoch {} fills {:?}",
+                    self.now,
+                    node.0,
+                    charter.ring().epoch(),
+                    charter.change().map(|c| (c.steps.len(), c.cancelled))
+                );
+                self.log.push(why);
+                let entry = self.nodes.get_mut(&node).unwrap();
+                assert!(version > entry.version);
+                (entry.version, entry.charter) = (version, charter.clone());
+                let ring = charter.ring();
+                let known = self.rings.entry(ring.epoch()).or_insert_with(|| ring.clone());
+                assert_eq!(known, ring, "two rings at epoch {}", ring.epoch());
+            }
+            Effect::Whole(_) => {}
+            Effect::Done { request, result } => self.done.push((request, result.map_err(|error| error.to_string()))),
+        }
+    }
+
+    /// Applies at once: the process may crash before it hears of it.
+    fn store(&mut self, node: NodeId, what: StoreAsk) -> StoreDone {
+        let disk = &mut self.nodes.get_mut(&node).unwrap().disk;
+        match what {
+            StoreAsk::Put { key, value } => {
+                disk.meta.insert(key, value);
+                StoreDone::Kept
+            }
+            StoreAsk::Fence { partitions, epoch } => {
+                self.log.push(format!("{} node {} fences {partitions:?} {epoch}", self.now, node.0));
+                for partition in partitions {
+                    let fence = &mut disk.fences[usize::from(partition)];
+                    *fence = epoch.max(*fence);
+                }
+                StoreDone::Kept
+            }
+            StoreAsk::Merge { partition, epoch, records } => {
+                if epoch < disk.fences[usize::from(partition)] {
+                    return StoreDone::Merged(Err(MergeRefusal::Sealed));
+                }
+                for Record { key, set, .. } in records {
+                    disk.apply(partition, &key, u64::from_be_bytes(set[..].try_into().unwrap()));
+                }
+                StoreDone::Merged(Ok(()))
+            }
+            StoreAsk::Leaf { partition, leaf, after, entries_max, .. } => {
+                let records = disk.records.get(&partition).into_iter().flatten();
+                let of_leaf = records.filter(|(key, _)| SHAPE.leaf_of(hash(key)) == leaf);
+                let mut after: Vec<Entry> = of_leaf
+                    .filter(|(key, _)| after.as_ref().is_none_or(|after| key[..] > after[..]))
+                    .map(|(key, bits)| Entry { key: key.clone().into(), digest: digest(*bits) })
+                    .take(entries_max + 1)
+                    .collect();
+                let end = after.len() <= entries_max;
+                after.truncate(entries_max);
+                StoreDone::Leaf { entries: after, end }
+            }
+            StoreAsk::Records { partition, keys, .. } => {
+                let stored = |key: &Bytes| match disk.of(partition, key) {
+                    0 => Stored::Absent,
+                    bits => Stored::State { set: Bytes::copy_from_slice(&bits.to_be_bytes()), digest: digest(bits) },
+                };
+                StoreDone::Records(keys.iter().map(stored).collect())
+            }
+            StoreAsk::Page { partition, after, .. } => {
+                let records = disk.records.get(&partition).into_iter().flatten();
+                let mut rest = records.filter(|(key, _)| after.as_ref().is_none_or(|after| key[..] > after[..]));
+                let page: Vec<Record> = rest
+                    .by_ref()
+                    .take(3)
+                    .map(|(key, bits)| Record {
+                        key: key.clone().into(),
+                        set: Bytes::copy_from_slice(&bits.to_be_bytes()),
+                        digest: digest(*bits),
+                    })
+                    .collect();
+                let go_on = rest.next().and(page.last().map(|last| last.key.clone()));
+                StoreDone::Page(Page { records: page, damaged: 0, go_on })
+            }
+            StoreAsk::Scrub { .. } => StoreDone::Scrubbed { go_on: None, damaged: vec![], bytes: 0 },
+            StoreAsk::Mend { key } => {
+                let partition = u16::from_be_bytes([key[0], key[1]]);
+                let bits = disk.records.get_mut(&partition).and_then(|records| records.remove(&key[2..]));
+                if let Some(bits) = bits {
+                    disk.trees.get_mut(&partition).unwrap().apply(hash(&key[2..]), Some(digest(bits)), None);
+                }
+                StoreDone::Kept
+            }
+            StoreAsk::Forget { partition, epoch, limit } => {
+                if disk.fences[usize::from(partition)] < epoch {
+                    return StoreDone::Failed;
+                }
+                let records = disk.records.entry(partition).or_default();
+                let gone: Vec<Vec<u8>> = records.keys().take(limit).cloned().collect();
+                for key in gone {
+                    let bits = records.remove(&key).unwrap();
+                    disk.trees.get_mut(&partition).unwrap().apply(hash(&key), Some(digest(bits)), None);
+                }
+                StoreDone::Forgot { left: !disk.records[&partition].is_empty() }
+            }
+        }
+    }
+
+    fn happen(&mut self, event: Event) {
+        match event {
+            Event::Question { to, from, call, bytes } => {
+                if self.nodes[&to].keeper.is_none() {
+                    let (_, _, life, _) = self.calls[&call];
+                    return self.at(MS, Event::Answer { to: from, life, call, answer: None });
+                }
+                let question = Question::decode(&bytes).unwrap();
+                self.drive(to, |keeper, at, effects| keeper.on_question(from, call, question, at, effects));
+            }
+            Event::Answer { to, life, call, answer } => {
+                let Some((_, _, _, own)) = self.calls.get(&call).copied() else { return };
+                if self.nodes[&to].life == life {
+                    let answer = answer.map(|bytes| dynamo_keeper::Answer::decode(&bytes).unwrap());
+                    self.drive(to, |keeper, at, effects| keeper.on_answer(own, answer, at, effects));
+                }
+            }
+            Event::Stored { node, life, ticket, done } => {
+                if self.nodes[&node].life == life {
+                    self.drive(node, |keeper, at, effects| keeper.on_stored(ticket, done, at, effects));
+                }
+            }
+            Event::Tick(node) => {
+                if self.nodes[&node].keeper.is_some() {
+                    let reachable = self.reachable(node);
+                    self.drive(node, |keeper, at, effects| {
+                        keeper.on_reachable(reachable, 2, at, effects);
+                        keeper.on_time(at, effects);
+                    });
+                    self.at(20 * MS, Event::Tick(node));
+                }
+            }
+            Event::Gossip => {
+                let versions: Vec<(NodeId, u64)> = self.nodes.iter().map(|(id, node)| (*id, node.version)).collect();
+                for (id, version) in versions {
+                    let others: Vec<NodeId> = self.nodes.keys().copied().filter(|other| *other != id).collect();
+                    for other in others {
+                        if self.chance.percent(40) && !self.cut.contains(&(id, other)) {
+                            self.drive(other, |keeper, _, _| keeper.on_version(id, version));
+                        }
+                    }
+                }
+                self.at(300 * MS, Event::Gossip);
+            }
+            Event::Restart(node) => self.start(node),
+            Event::Client => self.client(),
+            Event::Write { to, write } => self.write(to, write),
+            Event::WriteAnswer { from, write, done } => self.write_answered(from, write, done),
+            Event::Read { to, read } => self.serve_read(to, read),
+            Event::ReadAnswer { from, read, bits } => self.read_answered(from, read, bits),
+        }
+    }
+
+    fn reachable(&self, node: NodeId) -> BTreeSet<NodeId> {
+        let up = |(id, other): (&NodeId, &Node)| {
+            let open = !self.cut.contains(&(node, *id)) && !self.cut.contains(&(*id, node));
+            (*id != node && other.keeper.is_some() && open).then_some(*id)
+        };
+        self.nodes.iter().filter_map(up).collect()
+    }
+
+    /// A strict write (W = 2) or read (R = 2) through any node that runs, by the ring that it knows.
+    fn client(&mut self) {
+        self.at(2 * MS, Event::Client);
+        if !self.clients {
+            return;
+        }
+        let running: Vec<NodeId> =
+            self.nodes.iter().filter(|(_, node)| node.keeper.is_some()).map(|(id, _)| *id).collect();
+        if running.is_empty() {
+            return;
+        }
+        let coordinator = running[self.chance.below(running.len() as u64) as usize];
+        let charter = self.nodes[&coordinator].charter.clone();
+        let key = self.chance.below(self.keys);
+        let partition = (key % u64::from(Q)) as u16;
+        let key = format!("{partition:02}/{key}").into_bytes();
+        let mut homes = charter.ring().preference_list(Partition(partition));
+        // Often no more than have to: what only W have, and only R are asked for, shows what is missing somewhere.
+        if self.chance.percent(50) {
+            homes.remove(self.chance.below(homes.len() as u64) as usize);
+        }
+        let epoch = charter.ring().epoch();
+        if self.chance.percent(60) {
+            let bit = 1 << self.chance.below(64);
+            let write = self.writes.len();
+            self.writes.push(Write { epoch, partition, key, bit, acked_by: BTreeSet::new(), acked: false });
+            for to in homes {
+                if let Some(delay) = self.link(coordinator, to) {
+                    self.at(delay, Event::Write { to, write });
+                }
+            }
+        } else {
+            let read = self.reads.len();
+            let must = self.acked.get(&(partition, key.clone())).copied().unwrap_or(0);
+            self.reads.push(Read { epoch, partition, key, must, bits: 0, answered: BTreeSet::new(), judged: false });
+            for to in homes {
+                if let Some(delay) = self.link(coordinator, to) {
+                    self.at(delay, Event::Read { to, read });
+                }
+            }
+        }
+    }
+
+    fn serves(&self, node: NodeId, epoch: u64, partition: u16) -> bool {
+        let entry = &self.nodes[&node];
+        entry.keeper.is_some()
+            && epoch <= entry.charter.ring().epoch()
+            && epoch >= entry.disk.fences[usize::from(partition)]
+            && entry.charter.ring().is_home(Partition(partition), node)
+    }
+
+    fn write(&mut self, to: NodeId, write: usize) {
+        let Write { epoch, partition, ref key, bit, .. } = self.writes[write];
+        let key = key.clone();
+        let done = self.serves(to, epoch, partition);
+        if done {
+            self.nodes.get_mut(&to).unwrap().disk.apply(partition, &key, bit);
+        }
+        let delay = 100 + self.chance.below(self.weather.slow_us);
+        self.at(delay, Event::WriteAnswer { from: to, write, done });
+    }
+
+    fn write_answered(&mut self, from: NodeId, write: usize, done: bool) {
+        let write = &mut self.writes[write];
+        if done && write.acked_by.insert(from) && write.acked_by.len() >= 2 && !write.acked {
+            write.acked = true;
+            self.acknowledged += 1;
+            *self.acked.entry((write.partition, write.key.clone())).or_default() |= write.bit;
+        }
+    }
+
+    fn serve_read(&mut self, to: NodeId, read: usize) {
+        let Read { epoch, partition, ref key, .. } = self.reads[read];
+        let node = &self.nodes[&to];
+        let whole = node.keeper.as_ref().is_some_and(|keeper| keeper.whole()[usize::from(partition)]);
+        let bits = (whole && self.serves(to, epoch, partition)).then(|| node.disk.of(partition, key));
+        let delay = 100 + self.chance.below(self.weather.slow_us);
+        self.at(delay, Event::ReadAnswer { from: to, read, bits });
+    }
+
+    fn read_answered(&mut self, from: NodeId, read: usize, bits: Option<u64>) {
+        let Some(bits) = bits else { return };
+        let read = &mut self.reads[read];
+        read.bits |= bits;
+        if read.answered.insert(from) && read.answered.len() >= 2 && !read.judged {
+            read.judged = true;
+            self.read += 1;
+            assert_eq!(
+                read.must & !read.bits,
+                0,
+                "a strict read at epoch {} of {:?} by {:?} lacks an acknowledged write: {:?}\nrings {:?}\n{:?}",
+                read.epoch,
+                String::from_utf8_lossy(&read.key),
+                read.answered,
+                self.writes
+                    .iter()
+                    .filter(|w| w.acked && w.key == read.key && w.bit & read.must & !read.bits != 0)
+                    .map(|w| (w.epoch, w.bit, w.acked_by.clone()))
+                    .collect::<Vec<_>>(),
+                self.rings
+                    .iter()
+                    .map(|(epoch, ring)| (epoch, ring.preference_list(Partition(read.partition))))
+                    .collect::<Vec<_>>(),
+                self.log.iter().rev().take(60).rev().collect::<Vec<_>>(),
+            );
+        }
+    }
+
+    /// Every acknowledged write is at the homes of the newest ring: at one at least.
+    pub fn check_nothing_lost(&self) {
+        let charter = self.newest();
+        for ((partition, key), bits) in &self.acked {
+            let homes = charter.ring().preference_list(Partition(*partition));
+            let held = homes.iter().fold(0, |held, id| held | self.nodes[id].disk.of(*partition, key));
+            assert_eq!(
+                bits & !held,
+                0,
+                "{} lost an acknowledged write\n{}",
+                String::from_utf8_lossy(key),
+                self.describe()
+            );
+        }
+    }
+
+    /// All homes of each partition have the same.
+    pub fn equal(&self) -> bool {
+        let charter = self.newest();
+        let ring = charter.ring();
+        ring.partitions().iter().all(|partition| {
+            let root = |id: &NodeId| self.nodes[id].disk.trees.get(&partition.0).map_or(0, Tree::root);
+            let roots: BTreeSet<u64> = ring.preference_list(partition).iter().map(root).collect();
+            roots.len() == 1
+        })
+    }
+
+    pub fn records(&self, number: u128) -> usize {
+        self.nodes[&id(number)].disk.records.values().map(BTreeMap::len).sum()
+    }
+}

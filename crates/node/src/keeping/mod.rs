@@ -1,0 +1,408 @@
+//! Drives the [`Keeper`]: the ring's register, changes of the ring, filling, comparing, letting go (§4.7, 4.9).
+//!
+//! One task owns it. Peers' questions, their answers over the background links, the engine and administrators report to
+//! it; it sends, reads and writes what the keeper wants, and lets requests go by a newer ring.
+
+mod admin;
+mod store;
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::Arc,
+    time::Duration,
+};
+
+use arc_swap::ArcSwap;
+use bytes::Bytes;
+use dynamo_keeper::{Answer, ChangeError, Effect, Effects, Keeper, Question, Settings, Situation, StoreDone, registry};
+use dynamo_ring::{NodeId, charter::Charter, register::Value};
+use dynamo_transfer::{AnsweringSettings, ComparisonSettings, ScheduleSettings, SliceSettings};
+use dynamo_wire::v1::{KeepAnswer, KeepQuestion, ReplicaReply, ReplicaRequest, replica_reply::Reply, replica_request};
+use tokio::sync::{mpsc, mpsc::OwnedPermit, oneshot, watch};
+
+pub use admin::{Asked, KeeperStatus};
+pub use store::Pending;
+
+use crate::{
+    cluster::View, config::BackgroundConfig, coordinator::Coordinator, keeping::store::LocalTrees, link::Class,
+    membership::Membership, network::Network,
+};
+
+/// How often the keeper is told the time.
+const TICK: Duration = Duration::from_millis(100);
+/// The same while there is something to do.
+const TICK_BUSY: Duration = Duration::from_millis(20);
+/// A question that is not answered so long counts as lost, microseconds.
+const LOST_US: u64 = 5_000_000;
+/// How often it is told how the foreground fares, microseconds.
+const SAMPLE_US: u64 = 1_000_000;
+/// Set in the numbers of its requests, which share the background links with handoff's.
+const MARK: u64 = 1 << 63;
+
+/// News for the task.
+pub enum KeeperNews {
+    /// A peer asks.
+    Question {
+        /// Who.
+        from: NodeId,
+        /// Its number for it.
+        id: u64,
+        /// The question.
+        question: Bytes,
+        /// The answer's place in the stream.
+        place: OwnedPermit<ReplicaReply>,
+    },
+    /// A peer has answered.
+    Reply(ReplicaReply),
+    /// No answers of this peer will come to what was asked so far.
+    Lost(NodeId),
+    /// The engine has done what was asked.
+    Stored(u64, StoreDone),
+    /// An administrator asks.
+    Asked(Asked),
+    /// This peer goes by a newer ring than this node.
+    Newer(NodeId),
+    /// This peer goes by an older ring.
+    Behind(NodeId),
+    /// Gossip says which version of the register a node has.
+    Version(NodeId, u64),
+    /// A request met a damaged record.
+    Damaged(Bytes),
+}
+
+/// Where news for the task goes. What peers ask is bounded by the places in their streams, what the keeper asked for by
+/// itself; gossip's by the members.
+#[derive(Clone)]
+pub struct KeeperEvents(mpsc::UnboundedSender<KeeperNews>);
+
+impl KeeperEvents {
+    /// Something happened. After the task's end it is dropped.
+    pub fn send(&self, news: KeeperNews) {
+        let _ = self.0.send(news);
+    }
+
+    /// Whether a reply is to one of the keeper's questions.
+    pub fn is_own(reply: &ReplicaReply) -> bool {
+        reply.id & MARK != 0
+    }
+}
+
+/// Both ends of the task's queue.
+pub fn channel() -> (KeeperEvents, mpsc::UnboundedReceiver<KeeperNews>) {
+    let (sender, receiver) = mpsc::unbounded_channel();
+    (KeeperEvents(sender), receiver)
+}
+
+/// The task.
+pub struct Keeping {
+    keeper: Keeper,
+    coordinator: Arc<Coordinator>,
+    membership: Arc<Membership>,
+    network: Arc<Network>,
+    events: KeeperEvents,
+    inbox: mpsc::UnboundedReceiver<KeeperNews>,
+    status: Arc<ArcSwap<KeeperStatus>>,
+    /// Questions of peers that are not answered yet.
+    places: HashMap<u64, (u64, OwnedPermit<ReplicaReply>)>,
+    next_place: u64,
+    /// This node's own, by number: to whom, and when.
+    asked: HashMap<u64, (NodeId, u64)>,
+    /// Answered before the step in which they were asked had ended: there is no link.
+    unsent: Vec<u64>,
+    changes: HashMap<u64, oneshot::Sender<Result<u64, ChangeError>>>,
+    next_change: u64,
+    next_sample_us: u64,
+}
+
+/// What the keeper starts with.
+pub struct Start {
+    /// Which life of this node's disk.
+    pub incarnation: u64,
+    /// What the configuration makes.
+    pub first: Charter,
+    /// How much may go on behind the requests.
+    pub background: BackgroundConfig,
+    /// The disk has lost writes that were durable: no partition is whole.
+    pub lost_tail: bool,
+}
+
+/// A keeper with what the disk holds.
+///
+/// # Errors
+/// What it holds can't be used.
+pub fn open(coordinator: &Coordinator, start: &Start) -> anyhow::Result<Keeper> {
+    let mut kept = store::kept(coordinator, &start.first)?;
+    if start.lost_tail {
+        kept.whole = None;
+    }
+    let shape = coordinator.store.with_tree(dynamo_ring::Partition(0), dynamo_merkle::Tree::shape);
+    let comparison = ComparisonSettings::new(dynamo_storage::key::tree_hash, shape);
+    let answering =
+        AnsweringSettings { exchange: comparison.exchange, jobs_max: 256, jobs_per_peer_max: 64, bytes_max: 2 << 20 };
+    let background = &start.background;
+    let settings = Settings {
+        comparison,
+        answering,
+        jobs_max: 8,
+        jobs_per_peer_max: 4,
+        schedule: ScheduleSettings {
+            interval_us: background.compare_ms * 1000,
+            parallel: 4,
+            reply_timeout_us: LOST_US,
+            backoff_min_us: 500_000,
+            backoff_max_us: 60_000_000,
+        },
+        slices: SliceSettings {
+            p99_target_us: background.p99_target_ms * 1000,
+            window_us: 1_000_000,
+            rate_min_bytes_per_s: background.rate_min_bytes_per_s,
+            rate_max_bytes_per_s: background.rate_max_bytes_per_s.max(background.rate_min_bytes_per_s),
+            increase_bytes_per_s: 4 << 20,
+            decrease_to_percent: 50,
+            busy_permille_max: 1000,
+            burst_bytes: 2 << 20,
+            weights: [4, 4, 2, 1],
+        },
+        forget_max: 512,
+        ask_us: 200_000,
+        ask_sealed_us: 20_000,
+    };
+    let me = coordinator.cluster.me;
+    Keeper::new(me, start.incarnation, &start.first, &kept, settings, rand::random())
+        .map_err(|error| anyhow::anyhow!(error))
+}
+
+impl Keeping {
+    /// Around a keeper.
+    pub fn new(
+        keeper: Keeper,
+        coordinator: Arc<Coordinator>,
+        membership: Arc<Membership>,
+        network: Arc<Network>,
+        (events, inbox): (KeeperEvents, mpsc::UnboundedReceiver<KeeperNews>),
+    ) -> Self {
+        let status = Arc::new(ArcSwap::from_pointee(KeeperStatus::of(&keeper)));
+        coordinator.cluster.set_whole(Arc::new(keeper.whole().to_vec()));
+        Self {
+            keeper,
+            coordinator,
+            membership,
+            network,
+            events,
+            inbox,
+            status,
+            places: HashMap::new(),
+            next_place: 0,
+            asked: HashMap::new(),
+            unsent: Vec::new(),
+            changes: HashMap::new(),
+            next_change: 0,
+            next_sample_us: 0,
+        }
+    }
+
+    /// What administrators are shown, as of the last step.
+    pub fn status(&self) -> Arc<ArcSwap<KeeperStatus>> {
+        self.status.clone()
+    }
+
+    /// Runs until `stop` turns true.
+    pub async fn run(mut self, mut stop: watch::Receiver<bool>) {
+        loop {
+            let busy = self.keeper.is_busy();
+            tokio::select! {
+                biased;
+                _ = stop.wait_for(|stop| *stop) => return,
+                Some(news) = self.inbox.recv() => self.take(news),
+                () = tokio::time::sleep(if busy { TICK_BUSY } else { TICK }) => self.on_time(),
+            }
+            // Under a steady stream of news the time has to pass as well.
+            if self.keeper.is_busy() && self.status.load().taken_us + 50_000 < self.coordinator.clock.now_us() {
+                self.on_time();
+            }
+        }
+    }
+
+    fn on_time(&mut self) {
+        let now = self.coordinator.clock.now_us();
+        let late: Vec<u64> =
+            self.asked.iter().filter(|(_, (_, since))| since + LOST_US < now).map(|(id, _)| *id).collect();
+        for id in late {
+            self.answered(id, None);
+        }
+        let reachable = self.reachable();
+        let needed = self.needed();
+        self.drive(|keeper, at, effects| {
+            keeper.on_reachable(reachable, needed, at, effects);
+            keeper.on_time(at, effects);
+        });
+        if now >= self.next_sample_us {
+            self.next_sample_us = now + SAMPLE_US;
+            self.keeper.on_foreground(self.coordinator.metrics.foreground_p99_us(), now);
+            let (slices, stalest) = (self.keeper.slices(now), self.keeper.stalest_us(now));
+            self.coordinator.metrics.background(&slices, stalest, self.keeper.scrubbing());
+        }
+        let status = KeeperStatus { taken_us: now, ..KeeperStatus::of(&self.keeper) };
+        self.membership.set_upkeep(status.leftovers as u32, status.refilling as u32);
+        self.coordinator.metrics.keeping(&status);
+        self.status.store(Arc::new(status));
+    }
+
+    /// Whose background stream is open.
+    fn reachable(&self) -> BTreeSet<NodeId> {
+        let view = self.coordinator.cluster.view();
+        let open =
+            |peer: &&Arc<crate::cluster::Peer>| peer.links.as_ref().is_some_and(|links| links.background.is_open());
+        view.peers().iter().filter(open).map(|peer| peer.id).collect()
+    }
+
+    /// max(R, N - R + 1), the largest over the buckets.
+    fn needed(&self) -> usize {
+        let n = self.coordinator.cluster.view().ring.n();
+        let majority = n / 2 + 1;
+        let of_bucket = |r: u8| usize::from(r.max(n.saturating_sub(r) + 1));
+        let buckets = self.coordinator.buckets.list();
+        let largest = buckets.iter().map(|bucket| of_bucket(bucket.r.unwrap_or(majority).min(n))).max();
+        largest.unwrap_or(0).max(of_bucket(majority))
+    }
+
+    fn take(&mut self, news: KeeperNews) {
+        match news {
+            KeeperNews::Question { from, id, question, place } => self.questioned(from, id, &question, place),
+            KeeperNews::Reply(ReplicaReply { id, reply }) => {
+                let answer = match reply {
+                    Some(Reply::Keep(KeepAnswer { answer })) => Answer::decode(&answer).ok(),
+                    _ => None,
+                };
+                self.answered(id & !MARK, answer);
+            }
+            KeeperNews::Lost(peer) => {
+                let lost: Vec<u64> = self.asked.iter().filter(|(_, (to, _))| *to == peer).map(|(id, _)| *id).collect();
+                for id in lost {
+                    self.answered(id, None);
+                }
+            }
+            KeeperNews::Stored(ticket, done) => {
+                self.drive(|keeper, at, effects| keeper.on_stored(ticket, done, at, effects));
+            }
+            KeeperNews::Asked(asked) => self.administer(asked),
+            KeeperNews::Newer(from) => self.drive(|keeper, _, effects| keeper.pull_from(from, effects)),
+            KeeperNews::Behind(peer) => self.drive(|keeper, _, effects| keeper.tell_to(peer, effects)),
+            KeeperNews::Damaged(key) => {
+                tracing::warn!(
+                    partition = key.first_chunk().map(|two| u16::from_be_bytes(*two)),
+                    "a record is damaged: it is had again from the other homes"
+                );
+                self.drive(|keeper, _, effects| keeper.damaged(key, effects));
+            }
+            KeeperNews::Version(of, version) => self.keeper.on_version(of, version),
+        }
+    }
+
+    fn questioned(&mut self, from: NodeId, id: u64, question: &Bytes, place: OwnedPermit<ReplicaReply>) {
+        let question = match Question::decode(question) {
+            Ok(question) => question,
+            Err(error) => {
+                tracing::warn!(%from, %error, "a peer's question can't be read");
+                return answer(id, place, &Answer::Unable);
+            }
+        };
+        self.next_place += 1;
+        let call = self.next_place;
+        self.places.insert(call, (id, place));
+        self.drive(|keeper, at, effects| keeper.on_question(from, call, question, at, effects));
+    }
+
+    fn answered(&mut self, call: u64, answer: Option<Answer>) {
+        if self.asked.remove(&call).is_some() {
+            self.drive(|keeper, at, effects| keeper.on_answer(call, answer, at, effects));
+        }
+    }
+
+    fn drive(&mut self, step: impl FnOnce(&mut Keeper, &Situation<'_>, &mut Effects)) {
+        let coordinator = self.coordinator.clone();
+        let trees = LocalTrees(&coordinator.store);
+        let now = coordinator.clock.now_us();
+        let mut effects = Effects::new();
+        step(&mut self.keeper, &Situation { now, random: rand::random(), trees: &trees }, &mut effects);
+        self.carry_out(effects);
+        // Those without a link: each is an answer of its own, which may ask again.
+        while let Some(call) = self.unsent.pop() {
+            if self.asked.remove(&call).is_some() {
+                let mut effects = Effects::new();
+                let at = Situation { now, random: rand::random(), trees: &trees };
+                self.keeper.on_answer(call, None, &at, &mut effects);
+                self.carry_out(effects);
+            }
+        }
+    }
+
+    fn carry_out(&mut self, effects: Effects) {
+        for effect in effects {
+            match effect {
+                Effect::Ask { to, call, question } => self.ask(to, call, &question),
+                Effect::Answer { call, answer: said } => {
+                    if let Some((id, place)) = self.places.remove(&call) {
+                        answer(id, place, &said);
+                    }
+                }
+                Effect::Store { ticket, what } => Pending::begin(&self.coordinator, &self.events, ticket, what),
+                Effect::Adopt { version, charter } => self.adopt(version, &charter),
+                Effect::Whole(whole) => self.coordinator.cluster.set_whole(whole),
+                Effect::Done { request, result } => {
+                    if let Some(waiting) = self.changes.remove(&request) {
+                        let _ = waiting.send(result);
+                    }
+                }
+            }
+        }
+    }
+
+    fn ask(&mut self, to: NodeId, call: u64, question: &Question) {
+        let view = self.coordinator.cluster.view();
+        let keep = KeepQuestion { question: question.encode().into() };
+        let request = Some(replica_request::Request::Keep(keep));
+        let request = ReplicaRequest { id: call | MARK, epoch: view.ring.epoch(), request };
+        let links = view.peer(to).and_then(|peer| peer.links.as_ref());
+        self.asked.insert(call, (to, self.coordinator.clock.now_us()));
+        if links.is_none_or(|links| links.of(Class::Background).send(request).is_err()) {
+            self.unsent.push(call);
+        }
+    }
+
+    /// Requests go by another charter from now on.
+    fn adopt(&mut self, version: u64, charter: &Charter) {
+        let ring = charter.ring().clone();
+        let settled = charter.change().is_none();
+        tracing::info!(version, epoch = ring.epoch(), members = ring.members().len(), settled, "the ring has changed");
+        self.coordinator.cluster.adopt(view(&self.network, &self.membership, charter));
+        self.membership.ring_changed(ring.epoch(), version);
+        self.coordinator.handoff.ring_changed();
+    }
+}
+
+/// What requests go by under a charter.
+pub fn view(network: &Network, membership: &Membership, charter: &Charter) -> View {
+    let ring = charter.ring().clone();
+    let joining = charter.change().map(|change| change.members.clone()).unwrap_or_default();
+    let ids: Vec<NodeId> = ring.members().iter().chain(&joining).map(|member| member.id).collect();
+    let peers = network.set(ids, |id| membership.address(id));
+    View::new(ring, peers, network.me())
+}
+
+fn answer(id: u64, place: OwnedPermit<ReplicaReply>, answer: &Answer) {
+    place.send(ReplicaReply { id, reply: Some(Reply::Keep(KeepAnswer { answer: answer.encode().into() })) });
+}
+
+/// The newest value that this node's disk knows to be chosen.
+pub fn known(keeper: &Keeper) -> (u64, Arc<Charter>, Value) {
+    (keeper.version(), keeper.charter().clone(), keeper.known().clone())
+}
+
+/// Under which names the keeper's values stand in the store.
+fn meta_key(key: &str) -> Bytes {
+    Bytes::from(format!("keeper/{key}"))
+}
+
+/// All of them.
+const KEYS: [&str; 4] = [registry::STATE_KEY, registry::KNOWN_KEY, registry::LIVES_KEY, dynamo_keeper::WHOLE_KEY];

@@ -1,0 +1,280 @@
+//! Changes of the ring, for people and for the operator (`ring.proto`).
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use arc_swap::ArcSwap;
+use dynamo_gossip::PeerState;
+use dynamo_keeper::ChangeError;
+use dynamo_ring::{NodeId, Ring, charter::Charter, planner};
+use dynamo_wire::v1::{
+    ApplyRequest, ApplyResponse, CancelRequest, CancelResponse, PlanRequest, PlanResponse, PlannedNode, PlannedZone,
+    ProgressRequest, ProgressResponse, ReceiptRequest, ReceiptResponse, RingChange, ring_admin_server::RingAdmin,
+};
+use tokio::sync::oneshot;
+use tonic::{Request, Response, Status};
+
+use crate::{
+    coordinator::Coordinator,
+    edits::{Edits, Known, Wanted},
+    keeping::{Asked, KeeperEvents, KeeperNews, KeeperStatus},
+    membership::Membership,
+};
+
+/// Serves `dynamo.v1.RingAdmin`.
+pub struct RingService {
+    coordinator: Arc<Coordinator>,
+    membership: Arc<Membership>,
+    keeper: KeeperEvents,
+    status: Arc<ArcSwap<KeeperStatus>>,
+    bytes_per_s: u64,
+}
+
+impl RingService {
+    /// Of the node with this keeper.
+    pub fn new(
+        coordinator: Arc<Coordinator>,
+        membership: Arc<Membership>,
+        keeper: KeeperEvents,
+        status: Arc<ArcSwap<KeeperStatus>>,
+        bytes_per_s: u64,
+    ) -> Self {
+        Self { coordinator, membership, keeper, status, bytes_per_s }
+    }
+
+    fn known(&self) -> Vec<Known> {
+        let me = self.coordinator.cluster.me;
+        self.membership.with(|machine| {
+            let known = machine.members().filter(|(info, _)| !info.name.is_empty());
+            known
+                .map(|(info, detector)| Known {
+                    info: info.clone(),
+                    state: if info.id == me { PeerState::Up } else { detector.state() },
+                })
+                .collect()
+        })
+    }
+
+    async fn change(&self, expected: u64, charter: Charter) -> Result<u64, Status> {
+        let (reply, made) = oneshot::channel();
+        self.keeper.send(KeeperNews::Asked(Asked::Change { expected, charter: Box::new(charter), reply }));
+        let made = made.await.map_err(|_| Status::unavailable("the node is stopping: look at `dynamo ring status`"))?;
+        made.map_err(|error| match error {
+            ChangeError::Outdated { .. } => Status::failed_precondition(error.to_string()),
+            _ => Status::unavailable(error.to_string()),
+        })
+    }
+
+    fn plan_response(&self, status: &KeeperStatus, wanted: Wanted, known: &[Known]) -> PlanResponse {
+        let ring = status.charter.ring();
+        let bytes = bytes_moved(ring, wanted.replicas.0, known);
+        let (nodes, zones) = compared(ring, &wanted, known);
+        PlanResponse {
+            version: status.version,
+            epoch: ring.epoch(),
+            n: ring.n().into(),
+            partitions: ring.partitions().get(),
+            nodes,
+            zones,
+            tokens_moved: wanted.tokens as u32,
+            replicas_moved: wanted.replicas.0 as u32,
+            replicas_least: wanted.replicas.1 as u32,
+            bytes_moved: bytes,
+            seconds: bytes.div_ceil(self.bytes_per_s.max(1)),
+            steps: wanted.proposed.steps.len() as u32,
+            skips: planner::skips(&wanted.after) as u32,
+            blocked_by: wanted.blocked_by,
+            warnings: wanted.warnings,
+        }
+    }
+}
+
+/// What a node would receive and give, estimated from what all say that they store.
+fn bytes_moved(ring: &Ring, replicas: usize, known: &[Known]) -> u64 {
+    let stored: u64 =
+        known.iter().filter(|known| ring.member(known.info.id).is_some()).map(|known| known.info.load.bytes).sum();
+    let held = ring.partitions().get() as usize * ring.homes();
+    (u128::from(stored) * replicas as u128 / held.max(1) as u128) as u64
+}
+
+#[derive(Clone, Copy, Default)]
+struct Load {
+    tokens: usize,
+    replicas: usize,
+    fair: f64,
+}
+
+fn loads(ring: &Ring) -> BTreeMap<NodeId, Load> {
+    let fair = planner::fair_shares(ring.members(), ring.partitions(), ring.n());
+    let load = |fair| Load { fair, ..Load::default() };
+    let mut loads: BTreeMap<NodeId, Load> =
+        ring.members().iter().zip(fair).map(|(member, fair)| (member.id, load(fair))).collect();
+    for partition in ring.partitions().iter() {
+        loads.entry(ring.owner(partition).id).or_default().tokens += 1;
+        for home in ring.preference_list(partition) {
+            loads.entry(home).or_default().replicas += 1;
+        }
+    }
+    loads
+}
+
+fn compared(before: &Ring, wanted: &Wanted, known: &[Known]) -> (Vec<PlannedNode>, Vec<PlannedZone>) {
+    let (old_loads, new_loads) = (loads(before), loads(&wanted.after));
+    let mut ids: Vec<NodeId> = before.members().iter().chain(wanted.after.members()).map(|member| member.id).collect();
+    ids.sort();
+    ids.dedup();
+    let (mut nodes, mut zones) = (Vec::new(), BTreeMap::<String, PlannedZone>::new());
+    for id in ids {
+        let Some(member) = wanted.after.member(id).or(before.member(id)) else { continue };
+        let (old, new) =
+            (old_loads.get(&id).copied().unwrap_or_default(), new_loads.get(&id).copied().unwrap_or_default());
+        let bytes = known.iter().find(|known| known.info.id == id).map_or(0, |known| known.info.load.bytes);
+        let zone = zones
+            .entry(member.zone.clone())
+            .or_insert_with(|| PlannedZone { name: member.zone.clone(), ..Default::default() });
+        zone.tokens_before += old.tokens as u32;
+        zone.tokens_after += new.tokens as u32;
+        zone.replicas_before += old.replicas as u32;
+        zone.replicas_after += new.replicas as u32;
+        nodes.push(PlannedNode {
+            name: member.name.clone(),
+            zone: member.zone.clone(),
+            weight: member.weight,
+            tokens_before: old.tokens as u32,
+            tokens_after: new.tokens as u32,
+            replicas_before: old.replicas as u32,
+            replicas_after: new.replicas as u32,
+            fair_after: new.fair,
+            change: wanted.roles.get(&id).copied().unwrap_or("stays").to_owned(),
+            bytes,
+        });
+    }
+    nodes.sort_by(|one, other| one.name.cmp(&other.name));
+    (nodes, zones.into_values().collect())
+}
+
+#[tonic::async_trait]
+impl RingAdmin for RingService {
+    async fn plan(&self, request: Request<PlanRequest>) -> Result<Response<PlanResponse>, Status> {
+        let PlanRequest { edits, allow_fewer_than_n } = request.into_inner();
+        let (status, known) = (self.status.load_full(), self.known());
+        let held = Edits { charter: &status.charter, known: &known, allow_fewer: allow_fewer_than_n };
+        let wanted = held.wanted(&edits)?;
+        Ok(Response::new(self.plan_response(&status, wanted, &known)))
+    }
+
+    async fn apply(&self, request: Request<ApplyRequest>) -> Result<Response<ApplyResponse>, Status> {
+        let ApplyRequest { edits, version, allow_fewer_than_n } = request.into_inner();
+        let (status, known) = (self.status.load_full(), self.known());
+        if version != 0 && version != status.version {
+            return Err(Status::failed_precondition(ChangeError::Outdated { version: status.version }.to_string()));
+        }
+        let held = Edits { charter: &status.charter, known: &known, allow_fewer: allow_fewer_than_n };
+        let wanted = held.wanted(&edits)?;
+        if let Some(blocked) = wanted.blocked_by.first() {
+            return Err(Status::failed_precondition(format!("{blocked}; nothing was changed")));
+        }
+        let steps = wanted.proposed.steps.len() as u32;
+        if steps == 0 {
+            return Ok(Response::new(ApplyResponse { change: 0, steps }));
+        }
+        let charter = status.charter.begin(status.version + 1, wanted.proposed);
+        let charter = charter.map_err(|error| Status::failed_precondition(error.to_string()))?;
+        let change = self.change(status.version, charter).await?;
+        Ok(Response::new(ApplyResponse { change, steps }))
+    }
+
+    async fn cancel(&self, request: Request<CancelRequest>) -> Result<Response<CancelResponse>, Status> {
+        let asked = request.into_inner().change;
+        // A step may turn at the same moment: then the ring is looked at again.
+        for _ in 0..20 {
+            let status = self.status.load_full();
+            let precondition =
+                |error: dynamo_ring::charter::CharterError| Status::failed_precondition(error.to_string());
+            let charter = status.charter.cancel().map_err(precondition)?;
+            let change = status.charter.change().map_or(0, |change| change.id);
+            if asked != 0 && asked != change {
+                return Err(Status::failed_precondition(format!(
+                    "change {change} is under way, not change {asked}, which has ended: nothing was changed"
+                )));
+            }
+            let steps = charter.change().map_or(0, |change| change.steps.len() as u32);
+            match self.change(status.version, charter).await {
+                Ok(_) => return Ok(Response::new(CancelResponse { change, steps })),
+                Err(refused) if refused.code() == tonic::Code::FailedPrecondition => {
+                    tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Err(Status::unavailable("the ring kept changing: nothing was taken back; try again"))
+    }
+
+    async fn progress(&self, _: Request<ProgressRequest>) -> Result<Response<ProgressResponse>, Status> {
+        self.keeper.send(KeeperNews::Asked(Asked::Watch));
+        let (status, known) = (self.status.load_full(), self.known());
+        let ring = status.charter.ring();
+        let members = || known.iter().filter(|known| ring.member(known.info.id).is_some());
+        let behind = members().filter(|known| known.info.ring_version < status.version);
+        let change = status.charter.change().map(|change| {
+            let progress = status.progress.clone().unwrap_or_default();
+            let (done, left) = (change.undo.len() as u32, change.steps.len() as u32);
+            let copies: usize = dynamo_keeper::step::copies(&status.charter);
+            RingChange {
+                change: change.id,
+                what: change.what.clone(),
+                cancelled: change.cancelled,
+                steps: done + left,
+                steps_done: done,
+                phase: if progress.phase.is_empty() { "copying" } else { progress.phase }.to_owned(),
+                copies: progress.copies as u32,
+                copies_done: progress.copies_done as u32,
+                bytes_moved: progress.bytes,
+                bytes_expected: bytes_moved(ring, copies, &known),
+                blocked_by: progress.blocked_by,
+            }
+        });
+        Ok(Response::new(ProgressResponse {
+            version: status.version,
+            epoch: ring.epoch(),
+            change,
+            behind: behind.map(|known| known.info.name.clone()).collect(),
+            leftovers: known.iter().map(|known| known.info.leftovers).sum(),
+            refilling: members().map(|known| known.info.refilling).sum(),
+        }))
+    }
+
+    async fn receipt(&self, request: Request<ReceiptRequest>) -> Result<Response<ReceiptResponse>, Status> {
+        let name = request.into_inner().node;
+        let (status, known) = (self.status.load_full(), self.known());
+        let Some(known) = known.into_iter().find(|known| known.info.name == name) else {
+            return Err(Status::not_found(format!("no node {name:?} is known")));
+        };
+        let ring = status.charter.ring();
+        let id = known.info.id;
+        let tokens = ring.partitions().iter().filter(|partition| ring.owner(*partition).id == id).count();
+        let homes = ring.partitions().iter().filter(|partition| ring.is_home(*partition, id)).count();
+        let joining = status.charter.change().is_some_and(|change| change.members.iter().any(|member| member.id == id));
+        let (leftovers, hints) = (known.info.leftovers, known.info.load.hints_held);
+        let mut missing = Vec::new();
+        let mut lacks = |lacks: bool, what: String| missing.extend(lacks.then_some(what));
+        lacks(tokens + homes > 0, format!("it is home of {homes} partitions: let it leave first"));
+        lacks(joining, "the change under way gives it partitions".to_owned());
+        lacks(
+            known.info.ring_version < status.version,
+            "it has not said yet that it knows the present ring".to_owned(),
+        );
+        lacks(leftovers > 0, format!("it still has records of {leftovers} partitions that it hands over"));
+        lacks(hints > 0, format!("it still holds {hints} hints for others"));
+        lacks(known.state == PeerState::Down, "it does not answer: what it last said may be old".to_owned());
+        Ok(Response::new(ReceiptResponse {
+            node: name,
+            complete: missing.is_empty(),
+            epoch: ring.epoch(),
+            tokens: tokens as u32,
+            homes: homes as u32,
+            leftovers,
+            hints,
+            missing,
+        }))
+    }
+}

@@ -1,0 +1,260 @@
+//! What the register holds (§4.9): the settled ring, who may vote on the next, and the change that is under way.
+//!
+//! A change is a list of steps. Each moves a few tokens at once, and makes the ring of the next epoch out of the settled
+//! one when it *turns*. A charter is a value: each method gives the one that comes after it, and the register sees to it
+//! that only one does. When a step may turn is not known here.
+
+mod encode;
+mod error;
+
+pub use encode::CHARTER_FORMAT;
+pub use error::CharterError;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::{
+    id::NodeId,
+    position::Partition,
+    register::Voter,
+    ring::{Member, Ring},
+};
+
+/// A token that gets another owner.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Move {
+    /// Of which partition.
+    pub partition: Partition,
+    /// Who owns it then.
+    pub to: NodeId,
+}
+
+/// Tokens that change hands together, with one turn of the epoch.
+pub type Moves = Vec<Move>;
+
+/// A node that will not be back under this incarnation: it left, was removed, or its disk was lost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Gone {
+    /// Its id.
+    pub id: NodeId,
+    /// Which life of its disk.
+    pub incarnation: u64,
+}
+
+/// What a change is to bring about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Proposed {
+    /// In words, for people: "node-6 joins".
+    pub what: String,
+    /// The members once it is done.
+    pub members: Vec<Member>,
+    /// The steps, in order.
+    pub steps: Vec<Moves>,
+    /// Members that are not to be asked for what they have: they are down for good.
+    pub lost: Vec<NodeId>,
+    /// Which life each node has that joins or leaves.
+    pub lives: BTreeMap<NodeId, u64>,
+}
+
+/// A change under way.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RingChange {
+    /// Its name: the register's version at which it began.
+    pub id: u64,
+    /// In words.
+    pub what: String,
+    /// The members once it is done.
+    pub members: Vec<Member>,
+    /// Steps to be taken, the next one first; never none.
+    pub steps: Vec<Moves>,
+    /// What takes the steps back that were taken, the last one first.
+    pub undo: Vec<Moves>,
+    /// The members before it began.
+    pub origin: Vec<Member>,
+    /// Members that are down for good.
+    pub lost: Vec<NodeId>,
+    /// Which life each node has that joins or leaves.
+    pub lives: BTreeMap<NodeId, u64>,
+    /// It is being taken back.
+    pub cancelled: bool,
+}
+
+/// The register's payload.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Charter {
+    ring: Ring,
+    /// Which life of its disk each member has; those that the configuration named and that nobody has seen die are
+    /// missing, their votes are given under life 0.
+    lives: BTreeMap<NodeId, u64>,
+    gone: BTreeSet<Gone>,
+    change: Option<RingChange>,
+}
+
+impl Charter {
+    /// A cluster's first: the ring that its configuration makes.
+    pub fn first(ring: Ring) -> Charter {
+        Charter { ring, lives: BTreeMap::new(), gone: BTreeSet::new(), change: None }
+    }
+
+    /// The settled ring.
+    pub fn ring(&self) -> &Ring {
+        &self.ring
+    }
+
+    /// The change that is under way.
+    pub fn change(&self) -> Option<&RingChange> {
+        self.change.as_ref()
+    }
+
+    /// Who is not to return.
+    pub fn gone(&self) -> &BTreeSet<Gone> {
+        &self.gone
+    }
+
+    /// Under which life a node votes, if it is a member.
+    pub fn voter(&self, id: NodeId) -> Option<Voter> {
+        self.ring.member(id).map(|_| Voter { id, incarnation: self.lives.get(&id).copied().unwrap_or(0) })
+    }
+
+    /// Who votes on the next version: the members of the settled ring.
+    pub fn voters(&self) -> Vec<Voter> {
+        self.ring.members().iter().filter_map(|member| self.voter(member.id)).collect()
+    }
+
+    /// The ring that the next step makes, at the next epoch; None without a change.
+    pub fn next_ring(&self) -> Option<Ring> {
+        let change = self.change.as_ref()?;
+        Some(self.after(change, &change.steps[0], change.steps.len() == 1).expect("checked when it began"))
+    }
+
+    /// Begins a change. `version` is that of the register's value that this charter will be.
+    ///
+    /// # Errors
+    /// One is under way, nothing would change, or a step makes no ring.
+    pub fn begin(&self, version: u64, proposed: Proposed) -> Result<Charter, CharterError> {
+        if let Some(change) = &self.change {
+            return Err(CharterError::UnderWay { id: change.id, what: change.what.clone() });
+        }
+        let Proposed { what, mut members, steps, lost, lives } = proposed;
+        members.sort_by_key(|member| member.id);
+        if steps.is_empty() {
+            return Err(CharterError::Nothing);
+        }
+        for member in &members {
+            let life = lives.get(&member.id).copied();
+            if life.is_some_and(|incarnation| self.gone.contains(&Gone { id: member.id, incarnation })) {
+                return Err(CharterError::Returned(member.name.clone()));
+            }
+        }
+        let origin = self.ring.members().to_vec();
+        let change =
+            RingChange { id: version, what, members, steps, undo: vec![], origin, lost, lives, cancelled: false };
+        let begun = Charter { change: Some(change), ..self.clone() };
+        // Each step's ring is worked out once now, so that none can turn out to be no ring later.
+        let mut walker = begun.clone();
+        while let Some(change) = &walker.change {
+            walker.after(change, &change.steps[0], change.steps.len() == 1)?;
+            walker = walker.turn().expect("there is a change");
+        }
+        Ok(begun)
+    }
+
+    /// The step is done: its ring is the settled one. None without a change.
+    pub fn turn(&self) -> Option<Charter> {
+        let mut change = self.change.clone()?;
+        let ring = self.next_ring()?;
+        let moves = change.steps.remove(0);
+        let back = moves.iter().map(|step| Move { to: self.ring.owner(step.partition).id, ..*step }).collect();
+        change.undo.insert(0, back);
+        let mut next = Charter { ring, ..self.clone() };
+        next.lives.retain(|id, _| next.ring.member(*id).is_some());
+        for member in next.ring.members() {
+            if self.ring.member(member.id).is_none()
+                && let Some(life) = change.lives.get(&member.id)
+            {
+                next.lives.insert(member.id, *life);
+            }
+        }
+        if change.steps.is_empty() {
+            for member in &change.origin {
+                let stays = change.members.iter().any(|after| after.id == member.id);
+                let life = change.lives.get(&member.id).or(self.lives.get(&member.id));
+                if let Some(&incarnation) = life.filter(|_| !stays) {
+                    next.gone.insert(Gone { id: member.id, incarnation });
+                }
+            }
+            next.change = None;
+        } else {
+            next.change = Some(change);
+        }
+        Some(next)
+    }
+
+    /// The step is not done, and those who sealed for it serve again: the same owners at the next epoch, and the same step
+    /// ahead. None without a change.
+    pub fn unseal(&self) -> Option<Charter> {
+        self.change.as_ref()?;
+        Some(Charter { ring: self.same_owners(), ..self.clone() })
+    }
+
+    /// Takes the change back: the present step is dropped, at the next epoch, and those that were taken are to be undone.
+    ///
+    /// # Errors
+    /// There is none, or it is being taken back already.
+    pub fn cancel(&self) -> Result<Charter, CharterError> {
+        let change = self.change.as_ref().ok_or(CharterError::NoChange)?;
+        if change.cancelled {
+            return Err(CharterError::Cancelled(change.id));
+        }
+        let back = RingChange {
+            what: format!("{} (taken back)", change.what),
+            members: change.origin.clone(),
+            steps: change.undo.clone(),
+            undo: Vec::new(),
+            origin: self.ring.members().to_vec(),
+            cancelled: true,
+            ..change.clone()
+        };
+        let change = (!back.steps.is_empty()).then_some(back);
+        Ok(Charter { ring: self.same_owners(), change, ..self.clone() })
+    }
+
+    /// A member's disk was emptied and it has been filled again: it votes under its new life, and the old one is gone.
+    ///
+    /// # Errors
+    /// It is no member, or that life is gone.
+    pub fn admit(&self, id: NodeId, old: Option<u64>, life: u64) -> Result<Charter, CharterError> {
+        let member = self.ring.member(id).ok_or(CharterError::NoMember(id))?;
+        if self.gone.contains(&Gone { id, incarnation: life }) {
+            return Err(CharterError::Returned(member.name.clone()));
+        }
+        let mut next = self.clone();
+        let before = next.lives.insert(id, life);
+        next.gone.extend(before.or(old).map(|incarnation| Gone { id, incarnation }));
+        Ok(next)
+    }
+
+    fn same_owners(&self) -> Ring {
+        let ring = &self.ring;
+        ring.turned(ring.members().to_vec(), |partition| ring.owner(partition).id).expect("the same ring as before")
+    }
+
+    /// The ring after a step. Members are those who own a token by then; after the last step all that are to be.
+    fn after(&self, change: &RingChange, moves: &[Move], last: bool) -> Result<Ring, CharterError> {
+        let moved: BTreeMap<Partition, NodeId> = moves.iter().map(|step| (step.partition, step.to)).collect();
+        if moved.keys().any(|partition| u32::from(partition.0) >= self.ring.partitions().get()) {
+            return Err(CharterError::Malformed("a token that the ring does not have"));
+        }
+        let owner = |partition: Partition| moved.get(&partition).copied().unwrap_or(self.ring.owner(partition).id);
+        let mut members: BTreeMap<NodeId, &Member> =
+            self.ring.members().iter().map(|member| (member.id, member)).collect();
+        members.extend(change.members.iter().map(|member| (member.id, member)));
+        if last {
+            members.retain(|id, _| change.members.iter().any(|member| member.id == *id));
+        } else {
+            let owning: BTreeSet<NodeId> = self.ring.partitions().iter().map(owner).collect();
+            members.retain(|id, _| owning.contains(id));
+        }
+        let members = members.into_values().cloned().collect();
+        self.ring.turned(members, owner).map_err(CharterError::Ring)
+    }
+}

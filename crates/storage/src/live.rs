@@ -1,0 +1,28 @@
+//! What stands behind every answer: the engine, and what is kept in memory of it. One thread changes it ([`Core`](crate::Core));
+//! any number read.
+
+use crate::counters::Counters;
+use crate::engine::{Engine, EngineError};
+use crate::fences::Fences;
+use crate::trees::Trees;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+pub(crate) struct Live {
+    pub engine: Arc<dyn Engine>,
+    pub counters: Counters,
+    pub trees: Trees,
+    pub fences: Fences,
+}
+
+impl Live {
+    /// Makes all that is committed durable; returns which commit that goes up to.
+    pub fn sync(&self) -> Result<u64, EngineError> {
+        // Read before the sync: commits up to here are covered by it.
+        let commit = self.counters.commits();
+        self.engine.sync()?;
+        self.counters.synced.store(commit, Ordering::Release);
+        self.counters.syncs.fetch_add(1, Ordering::Relaxed);
+        Ok(commit)
+    }
+}

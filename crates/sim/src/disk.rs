@@ -124,6 +124,23 @@ impl SimDisk {
         state.sync_covers = Some(state.committed);
     }
 
+    /// It ends: what was committed when it began is durable.
+    pub fn end_sync(&self) -> Result<(), EngineError> {
+        let mut state = self.state.lock();
+        let covers = state.sync_covers.take().unwrap_or(state.synced);
+        state.make_durable(covers)
+    }
+
+    /// Makes a value unreadable; false if there is none.
+    pub fn damage(&self, space: Space, key: &[u8]) -> bool {
+        let mut state = self.state.lock();
+        let Some(value) = state.spaces[index(space)].get_mut(key) else { return false };
+        let mut bytes = value.to_vec();
+        bytes.iter_mut().for_each(|byte| *byte = !*byte);
+        *value = Bytes::from(bytes);
+        true
+    }
+
     /// Bytes of all records of a space, for those who want to change one behind the engine's back.
     pub fn entries(&self, space: Space) -> Vec<(Bytes, Bytes)> {
         self.state.lock().spaces[index(space)].iter().map(|(key, value)| (key.clone(), value.clone())).collect()
@@ -156,6 +173,21 @@ impl State {
         self.reopened();
     }
 
+    fn make_durable(&mut self, covers: u64) -> Result<(), EngineError> {
+        if self.broken {
+            return Err(EngineError::Broken);
+        }
+        if self.failing {
+            self.broken = true;
+            return Err(EngineError::Io(std::io::Error::other("the sync failed")));
+        }
+        while self.synced < covers {
+            self.unsynced.pop_front();
+            self.synced += 1;
+        }
+        Ok(())
+    }
+
     fn reopened(&mut self) {
         self.broken = false;
         self.sync_covers = None;
@@ -180,7 +212,7 @@ fn page(map: &Map, scan: &Scan<'_>) -> Page {
     let mut page = Page::default();
     let mut bytes = 0;
     for (key, value) in map.range::<[u8], _>((from, Bound::Unbounded)) {
-        if !key.starts_with(scan.prefix) {
+        if !key.starts_with(scan.prefix) || scan.until.is_some_and(|until| **key >= *until) {
             break;
         }
         if page.entries.len() >= scan.limit || (bytes >= scan.bytes_max && !page.entries.is_empty()) {
@@ -231,19 +263,8 @@ impl Engine for SimDisk {
 
     fn sync(&self) -> Result<(), EngineError> {
         let mut state = self.state.lock();
-        let covers = state.sync_covers.take().unwrap_or(state.committed);
-        if state.broken {
-            return Err(EngineError::Broken);
-        }
-        if state.failing {
-            state.broken = true;
-            return Err(EngineError::Io(std::io::Error::other("the sync failed")));
-        }
-        while state.synced < covers {
-            state.unsynced.pop_front();
-            state.synced += 1;
-        }
-        Ok(())
+        let committed = state.committed;
+        state.make_durable(committed)
     }
 
     fn snapshot(&self) -> Result<Box<dyn Reading>, EngineError> {
@@ -293,7 +314,7 @@ mod tests {
             put(&disk, "a", "1").unwrap();
             disk.begin_sync();
             put(&disk, "b", "1").unwrap();
-            disk.sync().unwrap();
+            disk.end_sync().unwrap();
             put(&disk, "a", "2").unwrap();
             let lost = disk.lose_power(&mut Chance::new(seed, For::Disk, 0));
             let expected = [(Some("2"), Some("1")), (Some("1"), Some("1")), (Some("1"), None)][lost as usize];

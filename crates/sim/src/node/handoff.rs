@@ -50,8 +50,8 @@ pub struct Handoff {
 impl Handoff {
     /// Begins with the hints that the store holds.
     pub fn new(store: &Store, now: u64) -> Self {
-        let held = store.totals().hints.keys();
-        let deliveries = held.map(|target| (index_of(*target), Delivery::new(*target, SETTINGS, now))).collect();
+        let held = store.hints_by_target();
+        let deliveries = held.keys().map(|target| (index_of(*target), Delivery::new(*target, SETTINGS, now))).collect();
         Self { deliveries, reachable: BTreeSet::new(), sent: BTreeMap::new(), next_id: 1, ticking: false }
     }
 

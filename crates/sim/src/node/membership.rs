@@ -8,7 +8,6 @@ use dynamo_gossip::{
 use dynamo_storage::{
     DiskState, Op, Outcome, Read,
     engine::{Batch, Space},
-    read_from,
 };
 use dynamo_version::Mode;
 
@@ -67,7 +66,7 @@ pub fn machine(me: u8, identity: &Identity, shape: &Shape, store: &Store) -> (Go
     let settings = Settings { down_after_us: DOWN_AFTER_US };
     let mut gossip = Gossip::new(info, identity.generation, vec![address(0)], known, settings);
     let read = Read::Meta { key: Bytes::from_static(BUCKETS_KEY) };
-    let names = match read_from(store.disk(), &read) {
+    let names = match store.read(&read) {
         Ok(Outcome::Meta(Some(names))) => names,
         _ => Bytes::new(),
     };
@@ -179,11 +178,11 @@ impl Node {
         };
         let standing = if disk == Disk::Ok { Standing::Up } else { Standing::ReadOnly };
         self.peers[usize::from(self.me)].standing = standing;
-        let totals = self.store.totals();
+        let (keys, tombstones, bytes) = self.store.load();
         let load = Load {
-            keys: totals.keys.saturating_sub(totals.tombstones),
-            tombstones: totals.tombstones,
-            bytes: totals.bytes,
+            keys: keys.saturating_sub(tombstones),
+            tombstones,
+            bytes,
             hints_held: self.store.hints_held(),
             disk_free: 0,
         };

@@ -15,7 +15,7 @@ mod store;
 use std::{rc::Rc, sync::Arc};
 
 use dynamo_gossip::Gossip;
-use dynamo_storage::{Op, Outcome, Read, StoreError, read_from};
+use dynamo_storage::{HighWater, Op, Outcome, Read, StoreError};
 use dynamo_version::ContextCodec;
 
 use self::{
@@ -28,7 +28,6 @@ use self::{
 pub use self::{
     coordinator::{ReplyTo, Write},
     membership::stored_table,
-    store::{HighWater, OpenFacts},
 };
 use crate::{
     chance::{Chance, For},
@@ -83,7 +82,6 @@ pub struct Node {
     pub me: u8,
     pub life: u32,
     shape: Rc<Shape>,
-    disk: Arc<SimDisk>,
     store: Store,
     contexts: ContextCodec,
     requests: Requests,
@@ -108,14 +106,14 @@ impl Node {
         me: u8,
         disk: Arc<SimDisk>,
         identity: Identity,
-        facts: OpenFacts,
+        found: Option<HighWater>,
         kernel: &mut Kernel,
     ) -> Result<Self, StoreError> {
         let shape = kernel.shape.clone();
         let life = kernel.lives[usize::from(me)];
         let plan = &shape.plan;
         let stream = u64::from(me) << 16 | u64::from(life & 0xffff);
-        let store = Store::open(disk.clone(), plan, me, identity.incarnation, facts, kernel)?;
+        let store = Store::open(disk, plan, me, identity.incarnation, found, kernel)?;
         let (peers, links) = (cluster::peers(me, &shape), link::links(&shape));
         let (gossip, buckets) = membership::machine(me, &identity, &shape, &store);
         let handoff = Handoff::new(&store, kernel.clock_us());
@@ -125,7 +123,6 @@ impl Node {
             contexts: ContextCodec::new(b"the key of a run", "sim"),
             requests: Requests::default(),
             latencies: Latencies::default(),
-            disk,
             store,
             peers,
             links,
@@ -205,7 +202,7 @@ impl Node {
     }
 
     fn read_now(&self, read: &Read) -> Result<Outcome, StoreError> {
-        read_from(&*self.disk, read)
+        self.store.read(read)
     }
 
     fn read_time(&mut self) -> u64 {
@@ -293,6 +290,11 @@ impl Node {
         if let crate::network::Fate::Arrives { after_us, .. } = kernel.network.datagram(self.me, endpoint) {
             kernel.after(after_us, Event::Answer { client, attempt, answer: Box::new(answer) });
         }
+    }
+
+    /// The epoch of the ring that requests go by.
+    fn epoch(&self) -> u64 {
+        self.shape.ring.epoch()
     }
 
     fn id(&self) -> dynamo_ring::NodeId {

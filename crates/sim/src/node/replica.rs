@@ -58,7 +58,8 @@ impl Node {
         say!(kernel, "node-{} takes {why:?} of key-{key}{}", self.me, for_whom(hint_for));
         let durable = self.store.is_durable(sync);
         let hint_home = hint_for.map(index_of);
-        let op = Op::Merge { key: self.shape.key(key).record.clone(), set, digest, mode, hint_for, sync };
+        let (key, epoch) = (self.shape.key(key).record.clone(), self.epoch());
+        let op = Op::Merge { key, set, digest, mode, hint_for, epoch, sync };
         let done = Done::Peer { stream, generation, id, durable, hint_for: hint_home };
         self.submit(op, done, kernel);
     }
@@ -74,7 +75,8 @@ impl Node {
 
     /// The question for a key's state here.
     pub(super) fn state_of(&self, key: u16, mode: Mode, digest_only: bool) -> Read {
-        Read::State { key: self.shape.key(key).record.clone(), hints: self.hints_to_read(key), mode, digest_only }
+        let (hints, key) = (self.hints_to_read(key), self.shape.key(key).record.clone());
+        Read::State { key, hints, mode, epoch: u64::MAX, digest_only }
     }
 
     /// Whose hints a read here has to look at: none where this node is a home, all homes' where it is a fallback.

@@ -1,16 +1,17 @@
-//! A node's store without threads: the simulator's `storage/src/store/{open,writer,syncer}.rs`, over a simulated disk.
+//! A node's store without threads: the simulator's `storage/src/store/{open,writer,syncer}.rs`, driving
+//! `dynamo_storage::Core` over a simulated disk.
 //!
 //! What waits is applied as one batch and committed; what has to be durable waits for a sync, which covers what was
 //! committed before it began.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
+use dynamo_merkle::Shape as TreeShape;
+use dynamo_ring::NodeId;
 use dynamo_storage::{
-    Applied, DiskState, Op, Outcome, RecordKey, StoreError,
-    counters::Totals,
-    engine::{Batch, Engine, EngineError, Reading, Space},
-    epochs::Epochs,
-    plan::{PlanSettings, Planned, Planner},
+    Applied, Core, CoreSettings, DiskState, Durability, HighWater, HintCount, Identity, Op, OpenFacts, Outcome, Read,
+    RecordKey, StoreError,
+    engine::{Engine, Space},
     record::Record,
 };
 use dynamo_version::SiblingSet;
@@ -33,20 +34,8 @@ const REOPEN_MAX_US: u64 = 30_000_000;
 const BACKGROUND_LOOKS: u32 = 10;
 /// Age at which the known-bad variant collects tombstones, milliseconds.
 const TOMBSTONE_AGE_MS: u64 = 3_000;
-
-/// What stands beside the engine: how far it had been durable.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct HighWater {
-    pub commit: u64,
-    pub epochs_end: u64,
-    pub clean: bool,
-}
-
-/// What a start finds beside the engine.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct OpenFacts {
-    pub high_water: Option<HighWater>,
-}
+/// Few leaves, so that leaves with several keys occur with the few keys of a run.
+const TREE_SHAPE: TreeShape = TreeShape::new(2).unwrap();
 
 /// What the engine has done.
 pub enum StoreNews {
@@ -63,9 +52,7 @@ pub enum StoreNews {
 
 pub struct Store {
     disk: Arc<SimDisk>,
-    totals: Totals,
-    epochs: Epochs,
-    settings: PlanSettings,
+    core: Core,
     durability: DurabilityPlan,
     known_bad: Option<KnownBad>,
     high_water: HighWater,
@@ -74,8 +61,6 @@ pub struct Store {
     unsynced: Vec<(Done, Outcome)>,
     /// What the sync under way covers, and the commit that it began at.
     syncing: Option<(Vec<(Done, Outcome)>, u64)>,
-    synced: u64,
-    broken: bool,
     full: bool,
     probed_us: u64,
     reopen_at_us: u64,
@@ -88,40 +73,35 @@ impl Store {
         plan: &Plan,
         me: u8,
         incarnation: u64,
-        facts: OpenFacts,
+        found: Option<HighWater>,
         kernel: &mut Kernel,
     ) -> Result<Self, StoreError> {
-        let failing = |error: EngineError| StoreError::DiskFailing(error.to_string());
-        let found = Totals::load(&*disk).map_err(failing)?;
-        let known = facts.high_water;
-        let mut epochs = Epochs::load(&*disk, known.map_or(0, |known| known.epochs_end)).map_err(failing)?;
-        examine(&found, known, &mut epochs);
-        let mut batch = Batch::new();
-        let epochs = epochs.reserve(&mut batch);
-        let mut totals = found.clone();
-        totals.commit = found.commit.max(known.map_or(0, |known| known.commit)) + 1;
-        totals.store(&found, &mut batch);
-        disk.commit(batch).and_then(|()| disk.sync()).map_err(failing)?;
-        let settings = PlanSettings {
-            node: id_of(me).0,
-            incarnation,
+        let settings = CoreSettings {
+            identity: Identity { node: id_of(me).0, incarnation },
             hints_bytes_max: plan.cluster.hints_bytes_max,
             siblings_max: plan.cluster.siblings_max.into(),
+            tree_shape: TREE_SHAPE,
         };
+        let facts = found.map_or(OpenFacts::Missing, OpenFacts::Found);
+        let (core, opened) = Core::open(disk.clone(), settings, facts)?;
+        if !opened.clean || opened.lost_tail {
+            cover!("store.opened_unclean");
+        } else if !opened.new {
+            cover!("store.opened_clean");
+        }
+        if opened.lost_tail {
+            cover!("store.lost_tail");
+        }
         Ok(Self {
             disk,
-            high_water: HighWater { commit: totals.commit, epochs_end: epochs.end(), clean: false },
-            synced: totals.commit,
-            totals,
-            epochs,
-            settings,
+            high_water: core.high_water(),
+            core,
             durability: plan.cluster.durability,
             known_bad: kernel.known_bad,
             waiting: Vec::new(),
             applying: false,
             unsynced: Vec::new(),
             syncing: None,
-            broken: false,
             full: false,
             probed_us: 0,
             reopen_at_us: 0,
@@ -165,102 +145,85 @@ impl Store {
         news
     }
 
-    fn apply_batch(&mut self, ops: Vec<(Op, Done)>, now: u64, news: &mut Vec<StoreNews>) {
-        let writes = ops.iter().filter(|(op, _)| matches!(op, Op::Write { .. })).count() as u64;
-        let mut refused = self.refusal();
-        if refused.is_none() && writes > self.epochs.left() && !self.reserve_epochs(now) {
-            refused = Some(StoreError::DiskFailing("key epochs could not be reserved".into()));
-        }
-        let kept_epochs = (self.known_bad == Some(KnownBad::NoKeyEpochs)).then(|| self.epochs.clone());
-        let mut taken = Vec::with_capacity(ops.len());
-        let disk = self.disk.clone();
-        let mut planner = Planner::new(&*disk, self.settings, &self.totals, &mut self.epochs);
-        for (op, done) in ops {
-            let error = refused.as_ref().filter(|_| self.broken || takes_space(&op));
-            if let Some(error) = error {
+    fn apply_batch(&mut self, waiting: Vec<(Op, Done)>, now: u64, news: &mut Vec<StoreNews>) {
+        let refused = self.refusal();
+        let (mut ops, mut dones) = (Vec::with_capacity(waiting.len()), Vec::with_capacity(waiting.len()));
+        for (op, done) in waiting {
+            if let Some(error) = refused.as_ref().filter(|_| self.core.is_broken() || takes_space(&op)) {
                 news.push(StoreNews::Done { done, result: Err(error.clone()) });
                 continue;
             }
-            let sync = waits_for_sync(&op, self.durability) && self.known_bad != Some(KnownBad::AckBeforeDisk);
-            match planner.add(op) {
-                Ok(outcome) => taken.push((done, outcome, sync)),
-                Err(error) => {
-                    match error {
-                        StoreError::HintsFull { .. } => cover!("store.hints_full"),
-                        StoreError::TooManySiblings { .. } => cover!("put.too_many_siblings"),
-                        _ => {}
-                    }
-                    news.push(StoreNews::Done { done, result: Err(error) });
+            let acked_early = self.known_bad == Some(KnownBad::AckBeforeDisk);
+            dones.push((done, op.waits_for_sync(durability(self.durability)) && !acked_early));
+            ops.push(op);
+        }
+        let results = self.apply_to_core(ops);
+        let told = self.core.is_broken().then(|| self.broke(&results, now)).flatten();
+        for ((done, sync), result) in dones.into_iter().zip(results) {
+            let result = match &told {
+                Some(error) => result.and(Err(error.clone())),
+                None => result,
+            };
+            self.tell(done, sync, result, news);
+        }
+        self.high_water.epochs_end = self.core.high_water().epochs_end;
+    }
+
+    fn apply_to_core(&mut self, ops: Vec<Op>) -> Vec<Result<Outcome, StoreError>> {
+        if ops.is_empty() {
+            return Vec::new();
+        }
+        #[cfg(feature = "known-bad")]
+        if self.known_bad == Some(KnownBad::NoKeyEpochs) {
+            let before = self.core.epochs_mut().clone();
+            let results = self.core.apply(ops);
+            *self.core.epochs_mut() = before;
+            return results;
+        }
+        self.core.apply(ops)
+    }
+
+    fn tell(&mut self, done: Done, sync: bool, result: Result<Outcome, StoreError>, news: &mut Vec<StoreNews>) {
+        if let (Ok(Outcome::Applied(applied)), Done::Local { id, step: Step::Mint, .. }) = (&result, &done) {
+            news.push(StoreNews::Applied { id: *id, applied: applied.clone() });
+        }
+        match result {
+            Ok(outcome) if sync => self.unsynced.push((done, outcome)),
+            result => {
+                match &result {
+                    Err(StoreError::HintsFull { .. }) => cover!("store.hints_full"),
+                    Err(StoreError::TooManySiblings { .. }) => cover!("put.too_many_siblings"),
+                    _ => {}
                 }
-            }
-        }
-        let planned = planner.finish(&self.totals);
-        if let Some(epochs) = kept_epochs {
-            self.epochs = epochs;
-        }
-        self.commit(planned, taken, now, news);
-    }
-
-    fn commit(&mut self, planned: Planned, taken: Vec<(Done, Outcome, bool)>, now: u64, news: &mut Vec<StoreNews>) {
-        let Planned { batch, totals } = planned;
-        if !batch.is_empty() {
-            if let Err(error) = self.disk.commit(batch) {
-                let error = self.broke(&error, now);
-                let failed = |(done, ..): (Done, Outcome, bool)| StoreNews::Done { done, result: Err(error.clone()) };
-                return news.extend(taken.into_iter().map(failed));
-            }
-            self.totals = totals;
-        }
-        for (done, outcome, sync) in taken {
-            if let (Outcome::Applied(applied), Done::Local { id, step: Step::Mint, .. }) = (&outcome, &done) {
-                news.push(StoreNews::Applied { id: *id, applied: applied.clone() });
-            }
-            if sync {
-                self.unsynced.push((done, outcome));
-            } else {
-                news.push(StoreNews::Done { done, result: Ok(outcome) });
-            }
-        }
-    }
-
-    fn reserve_epochs(&mut self, now: u64) -> bool {
-        let mut batch = Batch::new();
-        let next = self.epochs.reserve(&mut batch);
-        let mut totals = self.totals.clone();
-        totals.commit += 1;
-        totals.store(&self.totals, &mut batch);
-        match self.disk.commit(batch).and_then(|()| self.disk.sync()) {
-            Ok(()) => {
-                self.epochs = next;
-                self.totals = totals;
-                self.high_water.epochs_end = self.epochs.end();
-                true
-            }
-            Err(error) => {
-                self.broke(&error, now);
-                false
+                news.push(StoreNews::Done { done, result });
             }
         }
     }
 
     fn refusal(&self) -> Option<StoreError> {
-        match (self.full, self.broken) {
+        match (self.full, self.core.is_broken()) {
             (true, _) => Some(StoreError::DiskFull),
             (false, true) => Some(StoreError::DiskFailing("writes are off after an earlier error".into())),
             (false, false) => None,
         }
     }
 
-    fn broke(&mut self, error: &EngineError, now: u64) -> StoreError {
-        let short_of_space =
-            matches!(error, EngineError::NoSpace) || (matches!(error, EngineError::Broken) && self.disk.is_full());
+    /// The engine has failed: what those are told whose operations were in the batch.
+    fn broke(&mut self, results: &[Result<Outcome, StoreError>], now: u64) -> Option<StoreError> {
+        if results.is_empty() {
+            return None;
+        }
+        self.reopen_at_us = now + self.reopen_wait_us;
+        let short_of_space = self.disk.is_full();
         if short_of_space {
             cover!("disk.full");
         }
-        self.broken = true;
         self.full |= short_of_space;
-        self.reopen_at_us = now + self.reopen_wait_us;
-        if short_of_space { StoreError::DiskFull } else { StoreError::DiskFailing(error.to_string()) }
+        Some(if short_of_space {
+            StoreError::DiskFull
+        } else {
+            StoreError::DiskFailing("the engine refuses writes after an earlier disk error".into())
+        })
     }
 
     /// What the applying thread does every 100 ms: free space, and a broken engine.
@@ -269,29 +232,20 @@ impl Store {
             self.probed_us = now;
             self.full = self.disk.is_full();
         }
-        if self.broken && !self.full && now >= self.reopen_at_us {
+        if self.core.is_broken() && !self.full && now >= self.reopen_at_us {
             self.reopen(now);
         }
     }
 
     fn reopen(&mut self, now: u64) {
-        let committed = self.totals.commit;
-        let Ok(totals) = self.disk.reopen().and_then(|()| Totals::load(&*self.disk)) else {
+        if self.core.reopen().is_err() {
             self.reopen_wait_us = (self.reopen_wait_us * 2).min(REOPEN_MAX_US);
             self.reopen_at_us = now + self.reopen_wait_us;
             return;
-        };
+        }
         cover!("disk.reopened");
-        let lost = totals.commit < committed;
-        if lost {
-            self.epochs.raise_floor();
-        }
-        self.totals = Totals { commit: totals.commit.max(committed), ..totals };
-        self.broken = false;
         self.reopen_wait_us = REOPEN_MIN_US;
-        if lost {
-            self.reserve_epochs(now);
-        }
+        self.high_water.epochs_end = self.core.high_water().epochs_end;
     }
 
     pub fn wants_sync(&self) -> bool {
@@ -301,7 +255,7 @@ impl Store {
     /// Whether it is time for a sync that nobody waits for.
     pub fn wants_background_sync(&self, looks: u32) -> bool {
         let due = self.durability == DurabilityPlan::Interval || looks.is_multiple_of(BACKGROUND_LOOKS);
-        due && self.totals.commit > self.synced
+        due && self.core.counters().commits() > self.high_water.commit
     }
 
     /// Begins a sync; false if one is under way.
@@ -310,16 +264,16 @@ impl Store {
             return false;
         }
         self.disk.begin_sync();
-        self.syncing = Some((std::mem::take(&mut self.unsynced), self.totals.commit));
+        self.syncing = Some((std::mem::take(&mut self.unsynced), self.core.counters().commits()));
         true
     }
 
-    /// The sync is over.
+    /// The sync is over. It covers what was committed when it began, so that `Core::sync`, which knows of no duration, is
+    /// not what ends it.
     pub fn synced(&mut self) -> Vec<StoreNews> {
         let Some((waiting, commit)) = self.syncing.take() else { return Vec::new() };
-        let result = match self.disk.sync() {
+        let result = match self.disk.end_sync() {
             Ok(()) => {
-                self.synced = commit;
                 self.high_water.commit = commit;
                 Ok(())
             }
@@ -333,19 +287,29 @@ impl Store {
     }
 
     pub fn disk_state(&self) -> DiskState {
-        match (self.full, self.broken) {
+        match (self.full, self.core.is_broken()) {
             (true, _) => DiskState::Full,
             (false, true) => DiskState::Failing,
             (false, false) => DiskState::Ok,
         }
     }
 
-    pub fn totals(&self) -> &Totals {
-        &self.totals
+    pub fn read(&self, read: &Read) -> Result<Outcome, StoreError> {
+        self.core.read(read)
+    }
+
+    /// Records, tombstones and their bytes.
+    pub fn load(&self) -> (u64, u64, u64) {
+        let counters = self.core.counters();
+        (counters.keys(), counters.tombstones(), counters.bytes())
     }
 
     pub fn hints_held(&self) -> u64 {
-        self.totals.hints.values().map(|hints| hints.count).sum()
+        self.core.counters().hints()
+    }
+
+    pub fn hints_by_target(&self) -> Arc<BTreeMap<NodeId, HintCount>> {
+        self.core.counters().hints_by_target()
     }
 
     pub fn waiting(&self) -> usize {
@@ -356,35 +320,17 @@ impl Store {
         self.high_water
     }
 
-    pub fn disk(&self) -> &dyn Reading {
-        &*self.disk
-    }
-
     /// Ends in order.
     pub fn close(self) -> HighWater {
-        let clean = !self.broken && self.disk.sync().is_ok();
-        HighWater { clean, commit: if clean { self.totals.commit } else { self.high_water.commit }, ..self.high_water }
+        let clean = !self.core.is_broken() && self.disk.sync().is_ok();
+        let commit = if clean { self.core.counters().commits() } else { self.high_water.commit };
+        HighWater { clean, commit, ..self.high_water }
     }
 
-    /// Known-bad variants alone: a record goes, whatever it holds.
+    /// Known-bad variants alone: a record goes, whatever it holds (its damage is what lets it).
     pub fn forget(&mut self, key: &RecordKey) {
-        let slot = key.as_bytes();
-        let Ok(Some(bytes)) = self.disk.get(Space::Data, slot) else { return };
-        let length = slot.len() + bytes.len();
-        let deleted = Record::decode(slot, bytes)
-            .ok()
-            .and_then(|record| SiblingSet::decode(record.set).ok())
-            .is_some_and(|set| set.is_deleted());
-        let before = self.totals.clone();
-        self.totals.keys -= 1;
-        self.totals.tombstones -= u64::from(deleted);
-        self.totals.bytes -= length as u64;
-        self.totals.commit += 1;
-        let mut batch = Batch::new();
-        batch.delete(Space::Data, slot.clone());
-        self.totals.store(&before, &mut batch);
-        if self.disk.commit(batch).is_err() {
-            self.totals = before;
+        if self.disk.damage(Space::Data, key.as_bytes()) {
+            self.core.apply(vec![Op::Mend { key: key.clone() }]);
         }
     }
 
@@ -403,35 +349,19 @@ impl Store {
     }
 }
 
-/// Compares what the engine has with what it should have.
-fn examine(found: &Totals, known: Option<HighWater>, epochs: &mut Epochs) {
-    let new = known.is_none() && found.commit == 0;
-    let lost_tail = found.commit < known.map_or(0, |known| known.commit) || (known.is_none() && !new);
-    let clean = new || known.is_some_and(|known| known.clean && known.commit == found.commit);
-    if !clean || lost_tail {
-        cover!("store.opened_unclean");
-        epochs.raise_floor();
-    } else if !new {
-        cover!("store.opened_clean");
-    }
-}
-
 /// On a full disk, what frees space or is tiny is still taken.
 fn takes_space(op: &Op) -> bool {
     match op {
         Op::Write { .. } | Op::Merge { .. } | Op::KeepHint { .. } => true,
-        Op::DropHint { .. } => false,
         Op::PutMeta { value, .. } => value.as_ref().is_some_and(|value| value.len() > 64 << 10),
+        _ => false,
     }
 }
 
-fn waits_for_sync(op: &Op, durability: DurabilityPlan) -> bool {
-    match (op, durability) {
-        (Op::DropHint { .. }, _) => false,
-        (Op::PutMeta { .. }, _) => true,
-        (_, DurabilityPlan::Fsync) => true,
-        (_, DurabilityPlan::Interval) => false,
-        (Op::Write { sync, .. } | Op::Merge { sync, .. }, DurabilityPlan::OneFsync) => *sync,
-        (Op::KeepHint { .. }, DurabilityPlan::OneFsync) => false,
+fn durability(plan: DurabilityPlan) -> Durability {
+    match plan {
+        DurabilityPlan::Fsync => Durability::Fsync,
+        DurabilityPlan::OneFsync => Durability::OneFsync,
+        DurabilityPlan::Interval => Durability::Interval { ms: 100 },
     }
 }

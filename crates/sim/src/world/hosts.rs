@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use dynamo_storage::engine::Engine;
+use dynamo_storage::{HighWater, engine::Engine};
 
 use super::{
     World,
@@ -15,7 +15,7 @@ use crate::{
     disk::{Image, SimDisk, new_disk},
     known_bad::KnownBad,
     message::{Class, Lost, ReplicaReply, ReplicaRequest},
-    node::{HighWater, Identity, Node, OpenFacts, stored_table},
+    node::{Identity, Node, stored_table},
 };
 
 /// How long a node that stops in order waits for its requests, microseconds.
@@ -126,13 +126,13 @@ impl World {
         };
         host.beside.identity = Some(identity);
         host.last_incarnation = identity.incarnation;
-        let facts = OpenFacts { high_water: host.beside.high_water };
+        let found = host.beside.high_water;
         self.kernel.lives[usize::from(node)] += 1;
         self.kernel.powers[usize::from(node)] = Power::On;
         self.kernel.changed();
         say!(self.kernel, "node-{node} starts, incarnation {}, start {}", identity.incarnation, identity.generation);
         let disk = host.disk.clone();
-        match Node::start(node, disk, identity, facts, &mut self.kernel) {
+        match Node::start(node, disk, identity, found, &mut self.kernel) {
             Ok(mut started) => {
                 started.set_disk_speed(host.slow_disk);
                 host.node = Some(Box::new(started));

@@ -1,6 +1,9 @@
 //! After the faults: waiting until the cluster has settled, reading every key once more, and looking at the replicas.
 
-use dynamo_storage::{Outcome, Read, read_from};
+use dynamo_storage::{
+    engine::{Reading, Space},
+    record::Record,
+};
 use dynamo_version::SiblingSet;
 use smallvec::SmallVec;
 
@@ -121,18 +124,15 @@ impl World {
     /// What each home of a key holds.
     pub fn replicas(&self, key: u16) -> SmallVec<[Replica; 3]> {
         let shape = &self.kernel.shape;
-        let mode = shape.bucket_of(key).mode;
+        let slot = shape.key(key).record.as_bytes();
         let state = |node: u8| {
-            let (record, hints) = (shape.key(key).record.clone(), SmallVec::new());
-            let read = Read::State { key: record, hints, mode, digest_only: false };
-            match read_from(&*self.hosts[usize::from(node)].disk, &read) {
-                Ok(Outcome::State(Some((set, digest)))) => {
-                    let set = SiblingSet::decode(set).ok();
-                    Replica { node, digest, damaged: set.is_none(), set }
-                }
-                Ok(_) => Replica { node, digest: 0, set: None, damaged: false },
-                Err(_) => Replica { node, digest: 0, set: None, damaged: true },
-            }
+            let Ok(Some(bytes)) = self.hosts[usize::from(node)].disk.get(Space::Data, slot) else {
+                return Replica { node, digest: 0, set: None, damaged: false };
+            };
+            let record = Record::decode(slot, bytes).ok();
+            let digest = record.as_ref().map_or(0, |record| record.digest);
+            let set = record.and_then(|record| SiblingSet::decode(record.set).ok());
+            Replica { node, digest, damaged: set.is_none(), set }
         };
         shape.homes(key).iter().map(|node| state(*node as u8)).collect()
     }

@@ -193,7 +193,8 @@ impl Node {
             if kernel.known_bad == Some(KnownBad::RepairOverwrites) {
                 self.store.forget(&record);
             }
-            let op = Op::Merge { key: record, set, digest, mode, hint_for: None, sync: false };
+            let epoch = self.epoch();
+            let op = Op::Merge { key: record, set, digest, mode, hint_for: None, epoch, sync: false };
             return self.submit(op, Done::Nobody, kernel);
         }
         cover!("get.repaired");

@@ -108,7 +108,8 @@ impl Node {
         let payload = write.ask.value.map_or(Payload::Tombstone, Payload::Value);
         let key = self.shape.key(write.key).record.clone();
         let wall_ms = kernel.wall_ms(self.me);
-        let op = Op::Write { key, context: seen, context_ts: seen_ts, payload, mode, wall_ms, hint_for, sync };
+        let (context_ts, epoch) = (seen_ts, self.epoch());
+        let op = Op::Write { key, context: seen, context_ts, payload, mode, wall_ms, hint_for, epoch, sync };
         let done = self.done_of_write(id, Step::Mint, sync, hint_for);
         self.submit(op, done, kernel);
     }
@@ -279,7 +280,8 @@ impl Node {
         if peer == self.me {
             let key = self.shape.key(entry.key).record.clone();
             let done = self.done_of_write(id, Step::Write, sync, hint_for);
-            self.submit(Op::Merge { key, set, digest, mode, hint_for, sync }, done, kernel);
+            let epoch = self.epoch();
+            self.submit(Op::Merge { key, set, digest, mode, hint_for, epoch, sync }, done, kernel);
             return Ok(());
         }
         say!(kernel, "node-{} sends write {} to node-{peer}{}", self.me, entry.write, for_whom(hint_for));
@@ -299,7 +301,7 @@ impl Node {
             Some(_) => {
                 cover!("put.copy_kept");
                 let (set, digest, mode) = (entry.set.clone(), entry.digest, self.shape.bucket_of(entry.key).mode);
-                Op::Merge { key, set, digest, mode, hint_for: Some(home), sync: false }
+                Op::Merge { key, set, digest, mode, hint_for: Some(home), epoch: self.epoch(), sync: false }
             }
         };
         self.submit(op, Done::KeptHint { home: index_of(home) }, kernel);

@@ -1,0 +1,155 @@
+//! Which rare branches of the protocol a run has been through: a name each, counted, and an error if one never is.
+
+use std::cell::RefCell;
+
+/// Every branch that is counted.
+pub const BRANCHES: &[(&str, &str)] = &[
+    ("put.forwarded", "a node that is no home sends a write on to one"),
+    ("put.coordinated_without_home", "no home can be reached: a fallback coordinates"),
+    ("put.coordinator_lost", "the home that coordinated is lost before it answers"),
+    ("put.refused_at_once", "W cannot be met, and the client hears before anything is written"),
+    ("put.failed_after_begin", "a write fails after some replicas have it"),
+    ("put.not_minted", "the coordinator's own engine refuses"),
+    ("put.resent_for_durability", "one-fsync: another node is asked for the durable copy"),
+    ("put.hint_sent", "a fallback gets a hint for a home that is not there"),
+    ("put.note_kept", "the coordinator keeps a note of what a home misses"),
+    ("put.copy_kept", "a coordinator that is no home keeps a copy for a home"),
+    ("put.hint_lost", "the coordinator could not keep the hint either"),
+    ("put.too_many_siblings", "a blind write is refused for too many siblings"),
+    ("get.diverged", "answers differ, and states are joined"),
+    ("get.repaired", "a stale home is sent the join"),
+    ("get.repaired_here", "the coordinator's own copy was the stale one"),
+    ("get.hedged", "one replica more is asked"),
+    ("get.siblings", "a client is given more than one value"),
+    ("get.deleted", "a client finds tombstones alone"),
+    ("get.refused_at_once", "R cannot be met, and the client hears at once"),
+    ("get.failed", "a read fails after it began"),
+    ("get.from_hints", "a fallback answers out of its hints"),
+    ("handoff.delivered", "a hint was confirmed and dropped"),
+    ("handoff.moved_on", "a hint that changed after it was sent is kept"),
+    ("handoff.refused", "the target refuses a hint"),
+    ("handoff.interrupted", "the target is lost with hints under way"),
+    ("gossip.suspect", "a peer lets requests time out"),
+    ("gossip.down", "a peer counts as down"),
+    ("gossip.up_again", "a peer that was down answers"),
+    ("gossip.duplicate", "a message arrives twice"),
+    ("gossip.lost", "a message or its receipt is lost"),
+    ("gossip.buckets_learnt", "a node without buckets learns them from a peer"),
+    ("gossip.draining", "a node announces that it stops"),
+    ("link.reset", "a connection breaks with requests under way"),
+    ("link.timed_out", "a connection is given up after silence"),
+    ("link.stalled", "a message waits for a cut to end"),
+    ("disk.lost_unsynced", "a power cut loses what was not synced"),
+    ("disk.full", "a commit finds no space"),
+    ("disk.sync_failed", "a sync fails"),
+    ("disk.reopened", "a broken engine is opened again"),
+    ("store.opened_clean", "a store is opened that was closed in order"),
+    ("store.opened_unclean", "a store is opened after a crash: memories are broken"),
+    ("store.lost_tail", "a disk has lost what was durable"),
+    ("store.hints_full", "a hint is refused for want of room"),
+    ("store.batched", "several operations make one batch"),
+    ("identity.new_incarnation", "an empty disk is another life"),
+    ("identity.refused", "a disk of another node is not taken"),
+    ("client.timed_out", "a client gives up waiting"),
+    ("client.retried_write", "a write that may have happened is written again"),
+    ("client.refused_connection", "a client finds nobody at a node"),
+    ("clock.behind", "a write is stamped right after what it supersedes, since the clock is behind"),
+];
+
+const COUNT: usize = BRANCHES.len();
+
+/// How often each branch was taken.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Coverage(Vec<u64>);
+
+impl Default for Coverage {
+    fn default() -> Self {
+        Self(vec![0; COUNT])
+    }
+}
+
+thread_local! {
+    static TAKEN: RefCell<[u64; COUNT]> = const { RefCell::new([0; COUNT]) };
+}
+
+impl Coverage {
+    /// Adds another run's.
+    pub fn merge(&mut self, other: &Self) {
+        for (mine, others) in self.0.iter_mut().zip(&other.0) {
+            *mine += others;
+        }
+    }
+
+    /// Names, meanings and counts, in the order of the list.
+    pub fn table(&self) -> impl Iterator<Item = (&'static str, &'static str, u64)> + '_ {
+        BRANCHES.iter().zip(&self.0).map(|((name, meaning), count)| (*name, *meaning, *count))
+    }
+
+    /// The branches that were never taken.
+    pub fn missing(&self) -> Vec<&'static str> {
+        self.table().filter(|(.., count)| *count == 0).map(|(name, ..)| name).collect()
+    }
+}
+
+/// Place of a name in the list; the build fails for one that is not there.
+pub(crate) const fn index_of(name: &str) -> usize {
+    let mut at = 0;
+    while at < COUNT {
+        if same(BRANCHES[at].0.as_bytes(), name.as_bytes()) {
+            return at;
+        }
+        at += 1;
+    }
+    panic!("the branch is not in the list of branches");
+}
+
+const fn same(one: &[u8], other: &[u8]) -> bool {
+    if one.len() != other.len() {
+        return false;
+    }
+    let mut at = 0;
+    while at < one.len() {
+        if one[at] != other[at] {
+            return false;
+        }
+        at += 1;
+    }
+    true
+}
+
+pub(crate) fn count(branch: usize) {
+    TAKEN.with_borrow_mut(|taken| taken[branch] += 1);
+}
+
+/// What this thread has counted since it last asked.
+pub(crate) fn take() -> Coverage {
+    TAKEN.with_borrow_mut(|taken| Coverage(std::mem::replace(taken, [0; COUNT]).to_vec()))
+}
+
+/// Counts a branch by its name.
+macro_rules! cover {
+    ($name:literal) => {{
+        const BRANCH: usize = $crate::coverage::index_of($name);
+        $crate::coverage::count(BRANCH);
+    }};
+}
+pub(crate) use cover;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_never_taken_is_named() {
+        take();
+        cover!("get.diverged");
+        cover!("get.diverged");
+        let coverage = take();
+        assert!(!coverage.missing().contains(&"get.diverged"));
+        assert_eq!(coverage.missing().len(), COUNT - 1);
+        let mut sum = coverage.clone();
+        sum.merge(&coverage);
+        assert!(sum.table().any(|(name, _, count)| name == "get.diverged" && count == 4));
+        assert_eq!(take(), Coverage::default());
+    }
+}

@@ -1,0 +1,36 @@
+//! Variants of the protocol that are known to be wrong: each takes one rule away, and the checkers have to notice.
+//!
+//! They exist only with the feature `known-bad`, which no release has.
+
+/// A rule that is taken away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum KnownBad {
+    /// A node counts on after it forgot a key (riak_kv 679): no key epochs.
+    NoKeyEpochs,
+    /// A write is acknowledged while the disk still syncs it.
+    AckBeforeDisk,
+    /// A hint is dropped when it is sent, not when it is confirmed.
+    HintDroppedUnconfirmed,
+    /// A tombstone is collected after a while, whoever has not heard of it.
+    TombstonesByAge,
+    /// Read repair puts its state in place of what is there.
+    RepairOverwrites,
+    /// A node with an empty disk goes on under its old incarnation.
+    IdentityReused,
+    /// The context of a put covers all that the coordinator has, not what the writer has read.
+    ContextTooWide,
+}
+
+impl KnownBad {
+    /// All of them, and the name of each.
+    #[cfg_attr(not(feature = "known-bad"), expect(dead_code, reason = "nobody asks without the feature"))]
+    pub const ALL: [(Self, &'static str); 7] = [
+        (Self::NoKeyEpochs, "no-key-epochs"),
+        (Self::AckBeforeDisk, "ack-before-disk"),
+        (Self::HintDroppedUnconfirmed, "hint-dropped-unconfirmed"),
+        (Self::TombstonesByAge, "tombstones-by-age"),
+        (Self::RepairOverwrites, "repair-overwrites"),
+        (Self::IdentityReused, "identity-reused"),
+        (Self::ContextTooWide, "context-too-wide"),
+    ];
+}

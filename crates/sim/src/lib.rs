@@ -1,0 +1,37 @@
+//! The simulator: five (or more) nodes with a simulated network and simulated disks, under virtual time, from one seed.
+//!
+//! It drives the same protocol crates as `dynamo-node` does, and checks what clients saw. The same seed gives the same
+//! run, byte for byte: nothing in a run reads a clock, a thread or a hash map's order.
+//!
+//! Where things are: a [`Scenario`] makes a [`Plan`] of a seed; [`run`] carries it out; what goes wrong is [`fault`];
+//! what must hold is in `check/`; `node/` is the glue that `crates/node/src` has for real.
+
+#![forbid(unsafe_code)]
+#![deny(missing_docs)]
+
+mod campaign;
+mod chance;
+mod check;
+mod client;
+pub mod coverage;
+mod disk;
+pub mod fault;
+mod history;
+mod known_bad;
+mod message;
+mod network;
+mod node;
+pub mod plan;
+mod run;
+mod scenario;
+mod scenarios;
+mod shrink;
+mod trace;
+mod world;
+
+pub use campaign::{Campaign, Failure, Tally};
+pub use check::Violation;
+pub use plan::Plan;
+pub use run::{Report, Telling, Variant, run};
+pub use scenario::Scenario;
+pub use shrink::{Shrunk, shrink};

@@ -1,0 +1,260 @@
+//! Hinted handoff (§4.6): the simulator's `node/src/handoff.rs`. One `transfer::Delivery` for each node that hints are
+//! held for.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bytes::Bytes;
+use dynamo_quorum::Refusal as Refused;
+use dynamo_storage::{Op, Outcome, Read, RecordKey, StoreError};
+use dynamo_transfer::{Delivery, DeliverySettings, Effect, Effects, HintMeta, Refusal};
+
+use super::{Done, Node, store::Store};
+use crate::{
+    coverage::cover,
+    known_bad::KnownBad,
+    message::{Class, ReplicaAsk, ReplicaReply, ReplicaRequest, ReplicaWrite, Reply, Why},
+    world::{Kernel, NodeEvent, id_of, index_of, say},
+};
+
+const SETTINGS: DeliverySettings = DeliverySettings {
+    window: 64,
+    page: 128,
+    bytes_per_s: 16 << 20,
+    burst_bytes: 4 << 20,
+    backoff_min_us: 100_000,
+    backoff_max_us: 10_000_000,
+    confirm_timeout_us: 5_000_000,
+};
+/// Longest sleep between looks at the deliveries' timers, microseconds.
+const TICK_US: u64 = 200_000;
+
+/// What handoff asked the engine.
+#[derive(Debug, Clone)]
+pub enum HandoffAsk {
+    Page,
+    Hint(RecordKey),
+    Drop(RecordKey),
+    /// To drop a hint that has nothing to deliver.
+    Forget(RecordKey),
+}
+
+pub struct Handoff {
+    deliveries: BTreeMap<u8, Delivery>,
+    reachable: BTreeSet<u8>,
+    sent: BTreeMap<u64, (u8, Bytes, u64)>,
+    next_id: u64,
+    /// A tick is under way.
+    ticking: bool,
+}
+
+impl Handoff {
+    /// Begins with the hints that the store holds.
+    pub fn new(store: &Store, now: u64) -> Self {
+        let held = store.hints_by_target();
+        let deliveries = held.keys().map(|target| (index_of(*target), Delivery::new(*target, SETTINGS, now))).collect();
+        Self { deliveries, reachable: BTreeSet::new(), sent: BTreeMap::new(), next_id: 1, ticking: false }
+    }
+
+    pub fn sent(&self) -> usize {
+        self.sent.len()
+    }
+}
+
+impl Node {
+    pub(super) fn hint_stored(&mut self, target: u8, kernel: &mut Kernel) {
+        let new = !self.handoff.deliveries.contains_key(&target);
+        let up = self.handoff.reachable.contains(&target);
+        self.drive(target, kernel, |delivery, now, _, effects| {
+            delivery.on_hint_stored(now, effects);
+            if new && up {
+                delivery.on_target_up(now, effects);
+            }
+        });
+    }
+
+    /// Time passes for the deliveries.
+    pub(super) fn handoff_time(&mut self, kernel: &mut Kernel) {
+        self.handoff.ticking = false;
+        let now = kernel.clock_us();
+        let due = |delivery: &Delivery| delivery.next_time().is_some_and(|next| next <= now);
+        let targets: Vec<u8> =
+            self.handoff.deliveries.iter().filter(|(_, delivery)| due(delivery)).map(|(target, _)| *target).collect();
+        for target in targets {
+            self.drive(target, kernel, |delivery, now, random, effects| delivery.on_time(now, random, effects));
+        }
+        self.schedule_handoff(kernel);
+    }
+
+    /// The real task looks at least every 200 ms; here it looks when there is something to look for.
+    fn schedule_handoff(&mut self, kernel: &mut Kernel) {
+        let next = self.handoff.deliveries.values().filter_map(Delivery::next_time).min();
+        if let Some(next) = next.filter(|_| !self.handoff.ticking) {
+            self.handoff.ticking = true;
+            let after = next.saturating_sub(kernel.clock_us()).clamp(1_000, TICK_US);
+            kernel.node_after(after, self.me, self.life, NodeEvent::HandoffTick);
+        }
+    }
+
+    pub(super) fn handoff_reachable(&mut self, target: u8, reachable: bool, kernel: &mut Kernel) {
+        if reachable {
+            self.handoff.reachable.insert(target);
+            if self.handoff.deliveries.contains_key(&target) {
+                self.drive(target, kernel, |delivery, now, _, effects| delivery.on_target_up(now, effects));
+            }
+            return;
+        }
+        self.handoff.reachable.remove(&target);
+        let before = self.handoff.sent.len();
+        self.handoff.sent.retain(|_, (to, ..)| *to != target);
+        if self.handoff.sent.len() < before {
+            cover!("handoff.interrupted");
+        }
+        if let Some(delivery) = self.handoff.deliveries.get_mut(&target) {
+            delivery.on_target_down();
+        }
+    }
+
+    pub(super) fn handoff_replied(&mut self, reply: ReplicaReply, kernel: &mut Kernel) {
+        let Some((target, key, digest)) = self.handoff.sent.remove(&reply.id) else { return };
+        let refusal = match reply.reply {
+            Reply::Ack { .. } => {
+                return self.drive(target, kernel, |delivery, now, _, effects| {
+                    delivery.on_confirmed(&key, digest, now, effects);
+                });
+            }
+            Reply::Refusal(refusal) => refusal_of(refusal),
+            _ => Refusal::Invalid,
+        };
+        cover!("handoff.refused");
+        self.refuse(target, &key, refusal, kernel);
+    }
+
+    pub(super) fn handoff_engine_done(
+        &mut self,
+        target: u8,
+        what: HandoffAsk,
+        result: Result<Outcome, StoreError>,
+        kernel: &mut Kernel,
+    ) {
+        match (what, result) {
+            (HandoffAsk::Page, Ok(Outcome::Hints { entries, end })) => {
+                let page = entries
+                    .into_iter()
+                    .map(|hint| HintMeta { key: hint.key.as_bytes().clone(), digest: hint.digest, bytes: hint.bytes })
+                    .collect();
+                self.drive(target, kernel, |delivery, now, _, effects| delivery.on_page(page, end, now, effects));
+            }
+            (HandoffAsk::Page, _) => {
+                self.drive(target, kernel, |delivery, now, random, effects| {
+                    delivery.on_page_failed(now, random, effects);
+                });
+            }
+            (HandoffAsk::Hint(key), Ok(Outcome::State(Some((set, digest))))) => {
+                self.send_hint(target, &key, set, digest, kernel);
+            }
+            (HandoffAsk::Hint(key), Ok(_)) => {
+                self.forget(target, key, 0, HandoffAsk::Forget, kernel);
+            }
+            (HandoffAsk::Forget(key), _) => self.drive(target, kernel, |delivery, now, _, effects| {
+                delivery.on_dropped(key.as_bytes(), true, now, effects);
+            }),
+            (HandoffAsk::Hint(key), Err(error)) => {
+                let overloaded = matches!(error, StoreError::Overloaded | StoreError::Closed);
+                let refusal = if overloaded { Refusal::Overloaded } else { Refusal::Corrupt };
+                self.refuse(target, key.as_bytes(), refusal, kernel);
+            }
+            (HandoffAsk::Drop(key), result) => {
+                let dropped = matches!(result, Ok(Outcome::HintDropped(true)));
+                if dropped {
+                    cover!("handoff.delivered")
+                } else {
+                    cover!("handoff.moved_on")
+                }
+                self.drive(target, kernel, |delivery, now, _, effects| {
+                    delivery.on_dropped(key.as_bytes(), dropped, now, effects);
+                });
+            }
+        }
+    }
+
+    fn refuse(&mut self, target: u8, key: &[u8], refusal: Refusal, kernel: &mut Kernel) {
+        self.drive(target, kernel, |delivery, now, random, effects| {
+            delivery.on_refused(key, refusal, now, random, effects);
+        });
+    }
+
+    fn send_hint(&mut self, target: u8, record: &RecordKey, set: Bytes, digest: u64, kernel: &mut Kernel) {
+        let Some(key) = self.shape.keys.iter().position(|key| key.record == *record) else {
+            return self.refuse(target, record.as_bytes(), Refusal::Invalid, kernel);
+        };
+        let key = key as u16;
+        let mode = self.shape.bucket_of(key).mode;
+        let write = ReplicaWrite { key, set, digest, mode, hint_for: None, sync: true, why: Why::Handoff };
+        let id = self.handoff.next_id;
+        self.handoff.next_id += 1;
+        say!(kernel, "node-{} hands its hint of key-{key} to node-{target}", self.me);
+        let request = ReplicaRequest { id, ask: ReplicaAsk::Write(write) };
+        match self.send(target, Class::Background, request, kernel) {
+            Ok(()) => {
+                self.handoff.sent.insert(id, (target, record.as_bytes().clone(), digest));
+                if kernel.known_bad == Some(KnownBad::HintDroppedUnconfirmed) {
+                    let op = Op::DropHint { target: id_of(target), key: record.clone(), digest };
+                    self.submit(op, Done::Nobody, kernel);
+                }
+            }
+            Err(_) => self.refuse(target, record.as_bytes(), Refusal::Unreachable, kernel),
+        }
+    }
+
+    fn drive(&mut self, target: u8, kernel: &mut Kernel, step: impl FnOnce(&mut Delivery, u64, u64, &mut Effects)) {
+        let now = kernel.clock_us();
+        let random = self.chance.next();
+        let deliveries = &mut self.handoff.deliveries;
+        let delivery = deliveries.entry(target).or_insert_with(|| Delivery::new(id_of(target), SETTINGS, now));
+        let mut effects = Effects::new();
+        step(delivery, now, random, &mut effects);
+        for effect in effects {
+            self.carry_out_handoff(target, effect, kernel);
+        }
+        self.schedule_handoff(kernel);
+    }
+
+    fn carry_out_handoff(&mut self, target: u8, effect: Effect, kernel: &mut Kernel) {
+        let decode = |key: &[u8]| RecordKey::decode(key).expect("it came from the store");
+        match effect {
+            Effect::ReadPage { after, limit } => {
+                let read = Read::HintPage { target: id_of(target), after: after.map(|key| decode(&key)), limit };
+                self.read(&read, Done::Handoff { target, what: HandoffAsk::Page }, kernel);
+            }
+            Effect::Send { key, .. } => {
+                let key = decode(&key);
+                let read = Read::Hint { target: id_of(target), key: key.clone() };
+                self.read(&read, Done::Handoff { target, what: HandoffAsk::Hint(key) }, kernel);
+            }
+            Effect::Drop { key, digest } => self.forget(target, decode(&key), digest, HandoffAsk::Drop, kernel),
+            Effect::Idle => {}
+        }
+    }
+
+    fn forget(
+        &mut self,
+        target: u8,
+        key: RecordKey,
+        digest: u64,
+        what: impl FnOnce(RecordKey) -> HandoffAsk,
+        kernel: &mut Kernel,
+    ) {
+        let done = Done::Handoff { target, what: what(key.clone()) };
+        self.submit(Op::DropHint { target: id_of(target), key, digest }, done, kernel);
+    }
+}
+
+fn refusal_of(refusal: Refused) -> Refusal {
+    match refusal {
+        Refused::Unreachable | Refused::Stopping => Refusal::Unreachable,
+        Refused::DiskFull => Refusal::DiskFull,
+        Refused::Overloaded | Refused::HintsFull => Refusal::Overloaded,
+        Refused::Sealed => Refusal::Sealed,
+        Refused::Corrupt | Refused::Invalid => Refusal::Invalid,
+    }
+}

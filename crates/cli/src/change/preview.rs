@@ -99,6 +99,7 @@ fn sums(plan: &PlanResponse) -> String {
     }
     let least = match plan.replicas_least {
         least if least == plan.replicas_moved => "the least possible".to_owned(),
+        least if least > plan.replicas_moved => format!("{least} would make it even to the last one"),
         least => format!("{least} is the least possible"),
     };
     let skips = match plan.skips {
@@ -176,6 +177,9 @@ mod tests {
         assert!(sums(&plan).contains("9 copies of partitions are made (the least possible)"));
         let more = PlanResponse { replicas_least: 7, ..plan };
         assert!(sums(&more).contains("(7 is the least possible)"));
+        // A node within a token of its share is left as it is.
+        let fewer = PlanResponse { replicas_least: 11, ..more };
+        assert!(sums(&fewer).contains("(11 would make it even to the last one)"));
         assert_eq!(sums(&PlanResponse::default()), "Nothing moves.");
     }
 }

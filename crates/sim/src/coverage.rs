@@ -45,7 +45,6 @@ pub const BRANCHES: &[(&str, &str)] = &[
     ("disk.reopened", "a broken engine is opened again"),
     ("store.opened_clean", "a store is opened that was closed in order"),
     ("store.opened_unclean", "a store is opened after a crash: memories are broken"),
-    ("store.lost_tail", "a disk has lost what was durable"),
     ("store.hints_full", "a hint is refused for want of room"),
     ("store.batched", "several operations make one batch"),
     ("identity.new_incarnation", "an empty disk is another life"),

@@ -89,9 +89,6 @@ impl Store {
         } else if !opened.new {
             cover!("store.opened_clean");
         }
-        if opened.lost_tail {
-            cover!("store.lost_tail");
-        }
         Ok(Self {
             disk,
             high_water: core.high_water(),

@@ -46,7 +46,7 @@ struct CommonKeys {
     /// This node's name: one of cluster.members', or a new one of a node that is to join (node.name; required)
     #[arg(long)]
     name: Option<String>,
-    /// Its zone (node.zone) [default: what cluster.members says; required of a node that is to join]
+    /// Its zone; a node that is to join has to say it (node.zone) [default: what cluster.members says]
     #[arg(long)]
     zone: Option<String>,
     /// Where data and identity are kept (node.data_dir) [default: /var/lib/dynamo]

@@ -38,8 +38,8 @@ impl Keeper {
         if !(steward || at.now < self.watched_until) || self.learning.is_some() {
             return;
         }
-        let Some(step) = self.step.take() else { return };
         let own = self.report();
+        let Some(step) = self.step.take() else { return };
         self.steward.on_report(self.me, own);
         let alive = self.alive();
         let decision = self.steward.decide(&step, self.needed, &alive, at.now);

@@ -168,7 +168,8 @@ pub fn open(coordinator: &Coordinator, start: &Start) -> anyhow::Result<Keeper> 
         ask_sealed_us: 20_000,
     };
     let me = coordinator.cluster.me;
-    Keeper::new(me, start.incarnation, &start.first, &kept, settings, rand::random())
+    let now = coordinator.clock.now_us();
+    Keeper::new(me, start.incarnation, &start.first, &kept, settings, (now, rand::random()))
         .map_err(|error| anyhow::anyhow!(error))
 }
 

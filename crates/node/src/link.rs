@@ -15,7 +15,7 @@ use std::{
 use arc_swap::{ArcSwap, ArcSwapOption};
 use dynamo_ring::NodeId;
 use dynamo_wire::{
-    CLUSTER_METADATA, NODE_METADATA, PEER_PROTOCOL, PROTOCOL_METADATA,
+    CLUSTER_METADATA, NODE_METADATA, PEER_PROTOCOL, PROTOCOL_METADATA, TARGET_METADATA,
     v1::{ReplicaReply, ReplicaRequest, ReplicaRequests, replica_client::ReplicaClient, replica_request},
 };
 use tokio::sync::{mpsc, watch};
@@ -180,7 +180,7 @@ impl Link {
             .map_err(|error| Status::unavailable(format!("{error:?}")))?;
         let (sender, queue) = mpsc::channel(QUEUE);
         let mut request = Request::new(Frames::new(queue, request_bytes, |requests| ReplicaRequests { requests }));
-        identity.write(request.metadata_mut())?;
+        identity.write(self.peer, request.metadata_mut())?;
         let mut client = ReplicaClient::new(channel)
             .max_decoding_message_size(PEER_MESSAGE_BYTES)
             .max_encoding_message_size(PEER_MESSAGE_BYTES);
@@ -213,10 +213,11 @@ pub struct StreamIdentity {
 }
 
 impl StreamIdentity {
-    fn write(&self, metadata: &mut tonic::metadata::MetadataMap) -> Result<(), Status> {
+    fn write(&self, to: NodeId, metadata: &mut tonic::metadata::MetadataMap) -> Result<(), Status> {
         let invalid = |_| Status::invalid_argument("the cluster's name is no header value");
         metadata.insert(CLUSTER_METADATA, self.cluster.parse().map_err(invalid)?);
         metadata.insert(NODE_METADATA, self.node.to_string().parse().map_err(invalid)?);
+        metadata.insert(TARGET_METADATA, to.to_string().parse().map_err(invalid)?);
         metadata.insert(PROTOCOL_METADATA, PEER_PROTOCOL.into());
         Ok(())
     }

@@ -463,7 +463,7 @@ async fn serve_peers(
     replicas: Replicas,
     membership: Arc<Membership>,
 ) -> Result<(), tonic::transport::Error> {
-    let replica = ReplicaServer::new(ReplicaService::new(cluster.clone(), Arc::new(replicas)))
+    let replica = ReplicaServer::new(ReplicaService::new(cluster.clone(), me, Arc::new(replicas)))
         .max_decoding_message_size(PEER_MESSAGE_BYTES)
         .max_encoding_message_size(PEER_MESSAGE_BYTES);
     server()

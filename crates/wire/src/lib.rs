@@ -11,6 +11,8 @@ pub const CODE_METADATA: &str = "dynamo-code";
 pub const CLUSTER_METADATA: &str = "dynamo-cluster";
 /// Metadata key of a replica stream: the sender's node id.
 pub const NODE_METADATA: &str = "dynamo-node";
+/// Metadata key of a replica stream: the id of the node that the sender looks for.
+pub const TARGET_METADATA: &str = "dynamo-target";
 /// Metadata key of a replica stream: [`PEER_PROTOCOL`].
 pub const PROTOCOL_METADATA: &str = "dynamo-protocol";
 /// Name of the bucket that always exists.

@@ -4,7 +4,7 @@ use std::{pin::Pin, sync::Arc};
 
 use dynamo_ring::NodeId;
 use dynamo_wire::{
-    CLUSTER_METADATA, NODE_METADATA, PEER_PROTOCOL, PROTOCOL_METADATA,
+    CLUSTER_METADATA, NODE_METADATA, PEER_PROTOCOL, PROTOCOL_METADATA, TARGET_METADATA,
     v1::{ReplicaReplies, ReplicaReply, ReplicaRequests, replica_reply, replica_server::Replica},
 };
 use futures_util::{Stream, StreamExt};
@@ -19,13 +19,14 @@ const REPLIES: usize = 16 * 1024;
 /// Serves `dynamo.v1.Replica`.
 pub struct ReplicaService {
     cluster: String,
+    me: NodeId,
     replicas: Arc<Replicas>,
 }
 
 impl ReplicaService {
-    /// The service of a member of `cluster`.
-    pub fn new(cluster: String, replicas: Arc<Replicas>) -> Self {
-        Self { cluster, replicas }
+    /// The service of node `me` of `cluster`.
+    pub fn new(cluster: String, me: NodeId, replicas: Arc<Replicas>) -> Self {
+        Self { cluster, me, replicas }
     }
 
     fn check(&self, metadata: &MetadataMap) -> Result<NodeId, Status> {
@@ -45,6 +46,14 @@ impl ReplicaService {
                     text(PROTOCOL_METADATA)
                 )));
             }
+        }
+        // Addresses move from node to node: what is meant for another must not be acknowledged in its name.
+        if metadata.contains_key(TARGET_METADATA) && text(TARGET_METADATA).parse() != Ok(self.me) {
+            return Err(Status::failed_precondition(format!(
+                "this node is {}, the caller looks for {}: nothing was exchanged; gossip tells where that one is now",
+                self.me,
+                text(TARGET_METADATA)
+            )));
         }
         text(NODE_METADATA).parse().map_err(|_| Status::invalid_argument("the stream's headers name no node id"))
     }

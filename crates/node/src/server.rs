@@ -184,11 +184,16 @@ impl Node {
         let keeper = keeping::open(&coordinator, &start)?;
         let (version, charter, _) = keeping::known(&keeper);
         let gone = Gone { id, incarnation: identity.incarnation };
-        if charter.gone().contains(&gone) {
+        let has_left = charter.gone().contains(&gone);
+        if has_left && !holds_anything(&store, &charter) {
             return Err(anyhow!(
                 "this node left its cluster, or was removed, with the data that {} holds: nothing was changed; give it an empty node.data_dir to let it join as a new node",
                 config.node.data_dir.display()
             ));
+        }
+        if has_left {
+            // Hints that it holds for others may be the only copies.
+            tracing::warn!("this node left its cluster, and hands over what it holds still: wait for its receipt");
         }
         let info = my_info(me, id, identity, charter.ring().epoch(), version);
         let address = info.peer_addr.clone();
@@ -356,6 +361,18 @@ fn configured_address(config: &Config, id: NodeId) -> String {
 
 fn my_info(me: &MemberConfig, id: NodeId, identity: &Identity, ring_epoch: u64, ring_version: u64) -> NodeInfo {
     NodeInfo {
+/// Whether there are hints or records here that are to be handed over.
+fn holds_anything(store: &LocalStore, charter: &Charter) -> bool {
+    let has_records = |partition| store.with_tree(partition, |tree| tree.root() != 0);
+    store.counters().hints() > 0 || charter.ring().partitions().iter().any(has_records)
+}
+
+/// Where other nodes may be found.
+fn others(config: &Config) -> Vec<String> {
+    let members = config.cluster.members.iter().filter(|member| member.name != config.node.name);
+    members.map(|member| member.address.clone()).chain(config.cluster.seeds.iter().cloned()).collect()
+}
+
         id,
         name: me.name.clone(),
         zone: me.zone.clone(),

@@ -26,6 +26,7 @@ mod link;
 mod listen;
 mod membership;
 mod metrics;
+mod namesake;
 mod network;
 mod replica;
 mod request;

@@ -9,7 +9,7 @@ use dynamo_gossip::{
 use dynamo_ring::NodeId;
 use dynamo_storage::{Counters, DiskState, Op};
 use dynamo_version::Mode;
-use dynamo_wire::v1::{GossipBuckets, GossipEnvelope, gossip_client::GossipClient, gossip_message};
+use dynamo_wire::v1::{GossipBuckets, GossipEnvelope, GossipReceipt, gossip_client::GossipClient, gossip_message};
 use parking_lot::Mutex;
 use prost::Message as _;
 use tokio::sync::{Semaphore, oneshot, watch};
@@ -144,6 +144,16 @@ impl Membership {
     /// Where a node's peers reach it, as far as is known.
     pub fn address(&self, id: NodeId) -> String {
         self.with(|machine| machine.info(id).map(|info| info.peer_addr.clone())).unwrap_or_default()
+    }
+
+    /// This node.
+    pub fn me(&self) -> NodeId {
+        self.coordinator.cluster.me
+    }
+
+    /// Where this node says that peers reach it.
+    pub fn my_address(&self) -> &str {
+        &self.my_address
     }
 
     /// Reads the machine.
@@ -299,21 +309,28 @@ impl Membership {
     async fn deliver(&self, to: &Target, message: Message) -> Result<NodeId, Status> {
         let address = match to {
             Target::Address(address) => address.clone(),
-            Target::Node(id) => {
-                self.with(|machine| machine.info(*id).map(|info| info.peer_addr.clone())).unwrap_or_default()
-            }
+            Target::Node(id) => self.address(*id),
         };
+        let receipt = self.hand_over(&address, &self.my_address, message).await?;
+        gossip_wire::id_from_wire(&receipt.from).ok_or_else(|| Status::internal("a receipt of nobody"))
+    }
+
+    /// Has whoever is at an address take a message.
+    ///
+    /// # Errors
+    /// It refuses, or does not answer.
+    pub async fn hand_over(&self, to: &str, from: &str, message: Message) -> Result<GossipReceipt, Status> {
         let envelope = GossipEnvelope {
             cluster: self.coordinator.cluster.name.clone(),
-            from: gossip_wire::id_to_wire(self.coordinator.cluster.me),
-            from_address: self.my_address.clone(),
+            from: gossip_wire::id_to_wire(self.me()),
+            from_address: from.to_owned(),
             message: Some(gossip_wire::to_wire(message)),
         };
-        let mut client = GossipClient::new(self.channel(&address)?);
+        let mut client = GossipClient::new(self.channel(to)?);
         let receipt = tokio::time::timeout(self.connect_timeout, client.tell(envelope))
             .await
             .map_err(|_| Status::deadline_exceeded("no receipt in time"))??;
-        gossip_wire::id_from_wire(&receipt.into_inner().from).ok_or_else(|| Status::internal("a receipt of nobody"))
+        Ok(receipt.into_inner())
     }
 
     fn channel(&self, address: &str) -> Result<Channel, Status> {

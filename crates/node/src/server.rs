@@ -237,7 +237,6 @@ impl Node {
             handoff: handoff_events,
             keeper: keeper_events.clone(),
         });
-        network.start(events);
         let ring_admin = RingService::new(
             coordinator.clone(),
             membership.clone(),
@@ -269,6 +268,9 @@ impl Node {
             Replicas::new(coordinator.clone(), keeper_events),
             membership.clone(),
         ));
+        // The others are introducing themselves to this one as well.
+        membership.introduce(others(config)).await?;
+        network.start(events);
         let http = http::serve(listeners.http, metrics, readiness.clone(), end.clone());
         tasks.spawn(async move { http.await.unwrap_or_else(|error| tracing::error!(%error, "the HTTP port failed")) });
         health.set_serving::<KvServer<KvService>>().await;
@@ -359,8 +361,6 @@ fn configured_address(config: &Config, id: NodeId) -> String {
     config.cluster.members.iter().find(of).map(|member| member.address.clone()).unwrap_or_default()
 }
 
-fn my_info(me: &MemberConfig, id: NodeId, identity: &Identity, ring_epoch: u64, ring_version: u64) -> NodeInfo {
-    NodeInfo {
 /// Whether there are hints or records here that are to be handed over.
 fn holds_anything(store: &LocalStore, charter: &Charter) -> bool {
     let has_records = |partition| store.with_tree(partition, |tree| tree.root() != 0);
@@ -373,6 +373,8 @@ fn others(config: &Config) -> Vec<String> {
     members.map(|member| member.address.clone()).chain(config.cluster.seeds.iter().cloned()).collect()
 }
 
+fn my_info(me: &MemberConfig, id: NodeId, identity: &Identity, ring_epoch: u64, ring_version: u64) -> NodeInfo {
+    NodeInfo {
         id,
         name: me.name.clone(),
         zone: me.zone.clone(),
@@ -485,7 +487,7 @@ async fn serve_peers(
         .max_encoding_message_size(PEER_MESSAGE_BYTES);
     server()
         .add_service(replica)
-        .add_service(GossipServer::new(GossipService::new(cluster, me, membership)))
+        .add_service(GossipServer::new(GossipService::new(cluster, membership)))
         .serve_with_incoming(incoming(listener, "peer", PEER_CONNECTIONS))
         .await
 }

@@ -13,14 +13,13 @@ use crate::{
 /// Serves `dynamo.v1.Gossip`.
 pub struct GossipService {
     cluster: String,
-    me: dynamo_ring::NodeId,
     membership: Arc<Membership>,
 }
 
 impl GossipService {
-    /// Of node `me` of `cluster`.
-    pub fn new(cluster: String, me: dynamo_ring::NodeId, membership: Arc<Membership>) -> Self {
-        Self { cluster, me, membership }
+    /// Of a node of `cluster`.
+    pub fn new(cluster: String, membership: Arc<Membership>) -> Self {
+        Self { cluster, membership }
     }
 }
 
@@ -36,9 +35,10 @@ impl Gossip for GossipService {
         }
         let from = gossip_wire::id_from_wire(&envelope.from)
             .ok_or_else(|| Status::invalid_argument("the envelope names no sender"))?;
+        self.membership.check_namesake(from, &envelope.from_address).await?;
         if let Some(message) = membership::message_of(envelope.message) {
             self.membership.on_message(from, message);
         }
-        Ok(Response::new(GossipReceipt { from: gossip_wire::id_to_wire(self.me) }))
+        Ok(Response::new(self.membership.receipt()))
     }
 }

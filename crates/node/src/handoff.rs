@@ -172,6 +172,8 @@ impl Handoff {
                 if let Some(delivery) = self.deliveries.get_mut(&target) {
                     delivery.on_target_down();
                 }
+                // Its links end because it left, and others get its hints: nothing else would begin that again.
+                self.look_for_gone();
             }
             HandoffNews::Reply(reply) => self.replied(reply),
             HandoffNews::Ring => self.look_for_gone(),

@@ -12,6 +12,9 @@ use dynamo_transfer::Ended;
 const RETRY_US: u64 = 300_000;
 /// How long until a source that was caught up with is compared again, so that there is little left to do once it seals.
 const REFRESH_US: u64 = 3_000_000;
+/// How long until a source is compared again that had not sealed yet when it was asked for all that it ever applied: its
+/// seal is on the way to its disk, and requests wait for the turn meanwhile.
+const SEALING_US: u64 = 10_000;
 
 /// A source.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,6 +32,7 @@ pub struct Fill {
     /// Which.
     pub partition: u16,
     sources: Vec<Source>,
+    sealing: bool,
     /// Why the last comparison failed.
     trouble: Option<Ended>,
 }
@@ -37,7 +41,7 @@ impl Fill {
     /// Nothing is known yet. Sources are asked in the order given.
     pub fn new(partition: u16, sources: impl IntoIterator<Item = NodeId>) -> Fill {
         let source = |node| Source { node, caught_up: false, complete: false, busy: false, not_before: 0 };
-        Fill { partition, sources: sources.into_iter().map(source).collect(), trouble: None }
+        Fill { partition, sources: sources.into_iter().map(source).collect(), sealing: false, trouble: None }
     }
 
     /// Whom to compare with now: the next in turn, or, once the sources seal, all that have not given everything.
@@ -68,12 +72,13 @@ impl Fill {
 
     /// It has ended.
     pub fn ended(&mut self, node: NodeId, ended: Ended, now: u64) {
+        let again_us = if self.sealing { SEALING_US } else { REFRESH_US };
         let Some(source) = self.source(node) else { return };
         source.busy = false;
         if let Ended::Complete { sealed, .. } = ended {
             source.caught_up = true;
             source.complete |= sealed;
-            source.not_before = if sealed { 0 } else { now.saturating_add(REFRESH_US) };
+            source.not_before = if sealed { 0 } else { now.saturating_add(again_us) };
             self.trouble = None;
         } else {
             source.not_before = now.saturating_add(RETRY_US);
@@ -83,6 +88,7 @@ impl Fill {
 
     /// The sources seal: what was caught up with is compared once more at once.
     pub fn sealing(&mut self) {
+        self.sealing = true;
         for source in &mut self.sources {
             source.not_before = 0;
         }

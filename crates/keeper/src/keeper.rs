@@ -119,6 +119,9 @@ pub(crate) enum Asked {
 /// Requests of the keeper's own, beside administrators'.
 pub(crate) const OWN_REQUEST: u64 = u64::MAX;
 
+/// Under this name this node asks itself for its vote: nobody has a link to himself.
+const OWN_CALL: u64 = u64::MAX;
+
 /// What a node does behind the requests.
 pub struct Keeper {
     pub(crate) me: NodeId,
@@ -551,9 +554,18 @@ impl Keeper {
         self.job_effects(out, at, effects);
     }
 
-    pub(crate) fn registered(&mut self, out: Vec<RegistryEffect>, at: &Situation<'_>, effects: &mut Effects) {
-        for effect in out {
+    pub(crate) fn registered(&mut self, mut out: Vec<RegistryEffect>, at: &Situation<'_>, effects: &mut Effects) {
+        let mut next = 0;
+        while next < out.len() {
+            let effect = out[next].clone();
+            next += 1;
             match effect {
+                RegistryEffect::Vote(request) if request.to.id == self.me => {
+                    self.registry.on_vote(OWN_CALL, request, &mut out);
+                }
+                RegistryEffect::Voted { call: OWN_CALL, reply } => {
+                    self.registry.on_voted(reply, at.now, at.random, &mut out);
+                }
                 RegistryEffect::Vote(request) => self.ask(request.to.id, Asked::Vote, Question::Vote(request), effects),
                 RegistryEffect::Voted { call, reply } => {
                     effects.push(Effect::Answer { call, answer: Answer::Vote(reply) });

@@ -38,6 +38,7 @@ impl Keeper {
         if !(steward || at.now < self.watched_until) || self.learning.is_some() {
             return;
         }
+        // Before the step is taken out: what this node has sealed is part of it.
         let own = self.report();
         let Some(step) = self.step.take() else { return };
         self.steward.on_report(self.me, own);
@@ -58,6 +59,10 @@ impl Keeper {
             self.change(OWN_REQUEST, version, charter, at, effects);
         }
         if decision == Decision::Seal {
+            if !self.sealing {
+                // The others at once: requests wait from the first seal on.
+                self.next_ask = 0;
+            }
             self.seal(version, effects);
         }
         if at.now < self.next_ask {

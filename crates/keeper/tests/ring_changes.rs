@@ -109,6 +109,42 @@ fn a_dead_node_is_removed_and_its_place_filled_from_the_others() {
     world.check_nothing_lost();
 }
 
+/// A majority of three are two: the one that is left, and the one that asks.
+#[test]
+fn two_of_three_replace_the_third() {
+    let mut world = World::new(11, 3);
+    world.add(4);
+    world.run_for(3 * S);
+    world.kill(3);
+    world.run_for(S);
+    world.propose(1, 7, [1, 2, 4].map(member).to_vec(), vec![id(3)], 1);
+    world.run_until(60 * S, "the place is filled", |world| {
+        world.settled() && world.newest().ring().member(id(3)).is_none()
+    });
+    world.check_nothing_lost();
+}
+
+/// Two old homes are left of what moves, and the step needs both: the one that drives it counts too.
+#[test]
+fn who_drives_a_step_counts_as_sealed_itself() {
+    let mut world = World::new(10, 5);
+    world.add(6);
+    world.run_for(3_000_000);
+    world.kill(5);
+    world.run_for(500_000);
+    let mut members = stays(&[5], 5);
+    members.push(member(6));
+    let began = world.now;
+    world.propose(1, 1, members, vec![id(5)], 1);
+    world.run_until(20_000_000, "the place is filled", |world| {
+        world.newest().change().is_none() && world.version(1) > 2
+    });
+    assert_eq!(world.newest().ring().epoch(), 2, "no step was given up meanwhile: {:?}", world.log);
+    assert!(world.now - began < 8_000_000, "it took {} us", world.now - began);
+    world.run_until(30_000_000, "all is settled", World::settled);
+    world.check_nothing_lost();
+}
+
 #[test]
 fn an_emptied_disk_is_filled_and_votes_again_under_its_new_life() {
     let mut world = World::new(6, 3);

@@ -2,10 +2,12 @@
 
 use std::collections::BTreeSet;
 
+use dynamo_keeper::fill::Fill;
 use dynamo_keeper::report::{FillReport, Report};
 use dynamo_keeper::step::{Affected, Step};
 use dynamo_keeper::steward::{Decision, Steward};
 use dynamo_ring::NodeId;
+use dynamo_transfer::Ended;
 
 const S: u64 = 1_000_000;
 
@@ -124,4 +126,21 @@ fn where_nobody_gains_it_is_enough_that_the_old_homes_sealed() {
     assert_eq!(steward.decide(&step, 2, &alive(&[1, 2, 3]), S), Decision::Seal);
     seals(&mut steward, &[1, 2, 3]);
     assert_eq!(steward.decide(&step, 2, &alive(&[1, 2, 3]), S), Decision::Turn);
+}
+
+/// The question whether all was had may overtake a seal that is on the way to the source's disk.
+#[test]
+fn a_source_that_has_not_sealed_yet_is_compared_again_soon() {
+    let (mut fill, source, both) = (Fill::new(5, nodes(&[1])), NodeId(1), alive(&[1]));
+    let compared = |fill: &mut Fill, sealed, now| {
+        assert_eq!(fill.next(true, &both, now), [source]);
+        fill.begun(source);
+        fill.ended(source, Ended::Complete { sealed, equal: true }, now);
+    };
+    fill.sealing();
+    compared(&mut fill, false, S);
+    compared(&mut fill, false, S + S / 20);
+    compared(&mut fill, true, S + S / 10);
+    assert!(fill.next(true, &both, 100 * S).is_empty());
+    assert_eq!(fill.complete(), [source]);
 }

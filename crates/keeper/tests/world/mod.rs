@@ -444,6 +444,7 @@ impl World {
         let life = self.nodes[&node].life;
         match effect {
             Effect::Ask { to, call, question } => {
+                assert_ne!(to, node, "nobody has a link to himself: {question:?}");
                 let bytes = Bytes::from(question.encode());
                 assert_eq!(Question::decode(&bytes).unwrap(), question);
                 self.next_call += 1;

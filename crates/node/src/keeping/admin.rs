@@ -28,8 +28,6 @@ pub enum Asked {
 
 /// What there is to be seen.
 pub struct KeeperStatus {
-    /// When, by the node's clock.
-    pub taken_us: u64,
     /// The register's version.
     pub version: u64,
     /// What it says.
@@ -47,7 +45,6 @@ impl KeeperStatus {
     pub fn of(keeper: &Keeper) -> Self {
         let charter = keeper.charter().clone();
         Self {
-            taken_us: 0,
             version: keeper.version(),
             progress: keeper.progress(|id| name(&charter, id)),
             charter,

@@ -102,32 +102,18 @@ pub struct Keeping {
     events: KeeperEvents,
     inbox: mpsc::UnboundedReceiver<KeeperNews>,
     status: Arc<ArcSwap<KeeperStatus>>,
-    /// Questions that are not answered yet.
-    places: HashMap<u64, Place>,
+    /// Questions of peers that are not answered yet.
+    places: HashMap<u64, (u64, OwnedPermit<ReplicaReply>)>,
     next_place: u64,
     /// This node's own, by number: to whom, and when.
     asked: HashMap<u64, (NodeId, u64)>,
-    /// Each is a step of its own, after the one that asked or answered.
-    waiting: Vec<Waiting>,
+    /// Answered by nobody before the step in which they were asked had ended: there is no link.
+    unsent: Vec<u64>,
     changes: HashMap<u64, oneshot::Sender<Result<u64, ChangeError>>>,
     next_change: u64,
     next_sample_us: u64,
-}
-
-/// Where an answer goes.
-enum Place {
-    /// To a peer, under its number.
-    Peer(u64, OwnedPermit<ReplicaReply>),
-    /// To this node's own question: it votes as well.
-    Own(u64),
-}
-
-/// What happened in a step, to be told in the next one.
-enum Waiting {
-    /// There will be no answer to a question, or it is this one.
-    Answered(u64, Option<Answer>),
-    /// A question of this node's to itself.
-    Question(u64, Question),
+    /// When the keeper was last told the time.
+    told_us: u64,
 }
 
 /// What the keeper starts with.
@@ -213,10 +199,11 @@ impl Keeping {
             places: HashMap::new(),
             next_place: 0,
             asked: HashMap::new(),
-            waiting: Vec::new(),
+            unsent: Vec::new(),
             changes: HashMap::new(),
             next_change: 0,
             next_sample_us: 0,
+            told_us: 0,
         }
     }
 
@@ -228,16 +215,20 @@ impl Keeping {
     /// Runs until `stop` turns true.
     pub async fn run(mut self, mut stop: watch::Receiver<bool>) {
         loop {
-            let busy = self.keeper.is_busy();
+            let pause = if self.keeper.is_busy() { TICK_BUSY } else { TICK };
+            // Counted from the last time, not from the last news: under a steady stream of them it has to pass as well.
+            let passed = self.coordinator.clock.now_us().saturating_sub(self.told_us);
+            let left = pause.saturating_sub(Duration::from_micros(passed));
+            if left.is_zero() {
+                self.on_time();
+                self.told_us = self.coordinator.clock.now_us();
+                continue;
+            }
             tokio::select! {
                 biased;
                 _ = stop.wait_for(|stop| *stop) => return,
                 Some(news) = self.inbox.recv() => self.take(news),
-                () = tokio::time::sleep(if busy { TICK_BUSY } else { TICK }) => self.on_time(),
-            }
-            // Under a steady stream of news the time has to pass as well.
-            if self.keeper.is_busy() && self.status.load().taken_us + 50_000 < self.coordinator.clock.now_us() {
-                self.on_time();
+                () = tokio::time::sleep(left) => {}
             }
         }
     }
@@ -327,7 +318,7 @@ impl Keeping {
         };
         self.next_place += 1;
         let call = self.next_place;
-        self.places.insert(call, Place::Peer(id, place));
+        self.places.insert(call, (id, place));
         self.drive(|keeper, at, effects| keeper.on_question(from, call, question, at, effects));
     }
 
@@ -344,22 +335,14 @@ impl Keeping {
         let mut effects = Effects::new();
         step(&mut self.keeper, &Situation { now, random: rand::random(), trees: &trees }, &mut effects);
         self.carry_out(effects);
-        while let Some(waiting) = self.waiting.pop() {
-            let mut effects = Effects::new();
-            let at = Situation { now, random: rand::random(), trees: &trees };
-            match waiting {
-                Waiting::Answered(call, answer) => {
-                    if self.asked.remove(&call).is_some() {
-                        self.keeper.on_answer(call, answer, &at, &mut effects);
-                    }
-                }
-                Waiting::Question(call, question) => {
-                    self.next_place += 1;
-                    self.places.insert(self.next_place, Place::Own(call));
-                    self.keeper.on_question(self.network.me(), self.next_place, question, &at, &mut effects);
-                }
+        // Those without a link: each is an answer of its own, which may ask again.
+        while let Some(call) = self.unsent.pop() {
+            if self.asked.remove(&call).is_some() {
+                let mut effects = Effects::new();
+                let at = Situation { now, random: rand::random(), trees: &trees };
+                self.keeper.on_answer(call, None, &at, &mut effects);
+                self.carry_out(effects);
             }
-            self.carry_out(effects);
         }
     }
 
@@ -367,11 +350,11 @@ impl Keeping {
         for effect in effects {
             match effect {
                 Effect::Ask { to, call, question } => self.ask(to, call, question),
-                Effect::Answer { call, answer: said } => match self.places.remove(&call) {
-                    Some(Place::Peer(id, place)) => answer(id, place, &said),
-                    Some(Place::Own(call)) => self.waiting.push(Waiting::Answered(call, Some(said))),
-                    None => {}
-                },
+                Effect::Answer { call, answer: said } => {
+                    if let Some((id, place)) = self.places.remove(&call) {
+                        answer(id, place, &said);
+                    }
+                }
                 Effect::Store { ticket, what } => Pending::begin(&self.coordinator, &self.events, ticket, what),
                 Effect::Adopt { version, charter } => self.adopt(version, &charter),
                 Effect::Whole(whole) => self.coordinator.cluster.set_whole(whole),
@@ -386,16 +369,13 @@ impl Keeping {
 
     fn ask(&mut self, to: NodeId, call: u64, question: Question) {
         self.asked.insert(call, (to, self.coordinator.clock.now_us()));
-        if to == self.network.me() {
-            return self.waiting.push(Waiting::Question(call, question));
-        }
         let view = self.coordinator.cluster.view();
         let keep = KeepQuestion { question: question.encode().into() };
         let request = Some(replica_request::Request::Keep(keep));
         let request = ReplicaRequest { id: call | MARK, epoch: view.ring.epoch(), request };
         let links = view.peer(to).and_then(|peer| peer.links.as_ref());
         if links.is_none_or(|links| links.of(Class::Background).send(request).is_err()) {
-            self.waiting.push(Waiting::Answered(call, None));
+            self.unsent.push(call);
         }
     }
 
@@ -412,8 +392,7 @@ impl Keeping {
 
     /// Shows administrators what is the case now.
     fn publish(&mut self) -> Arc<KeeperStatus> {
-        let taken_us = self.coordinator.clock.now_us();
-        let status = Arc::new(KeeperStatus { taken_us, ..KeeperStatus::of(&self.keeper) });
+        let status = Arc::new(KeeperStatus::of(&self.keeper));
         self.status.store(status.clone());
         status
     }

@@ -17,7 +17,7 @@ pub mod config;
 mod connections;
 mod coordinator;
 mod edits;
-mod gossip_wire;
+pub mod gossip_wire;
 mod handoff;
 mod http;
 pub mod identity;

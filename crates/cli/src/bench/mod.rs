@@ -1,4 +1,4 @@
-//! The closed-loop load generator behind `dynamo bench`.
+//! The load generator behind `dynamo bench`.
 
 pub mod report;
 pub mod run;

@@ -1,10 +1,11 @@
-//! Closed loop: each worker has one request under way, and sends the next when it is answered.
+//! Closed loop: each worker has one request under way, and sends the next when it is answered. With a rate, open loop: the
+//! next one that is due, and what it waited for a free worker is part of its latency.
 
 use std::{
     collections::BTreeMap,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicU8, AtomicUsize, Ordering},
+        atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -46,6 +47,9 @@ pub struct Bench {
     pub read_percent: u32,
     /// The newest context that this bench has seen of each key: a client that writes without one makes siblings.
     pub contexts: Vec<Mutex<Bytes>>,
+    /// Requests a second, if they come by the clock.
+    pub rate: Option<u32>,
+    due: AtomicU64,
     phase: AtomicU8,
 }
 
@@ -99,7 +103,8 @@ impl Bench {
     ) -> Self {
         let contexts = (0..keys).map(|_| Mutex::default()).collect();
         let phase = AtomicU8::new(WARMING);
-        Self { client, bucket, r, w, keys, key_size, values, chooser, read_percent, contexts, phase }
+        let (rate, due) = (None, AtomicU64::new(0));
+        Self { client, bucket, r, w, keys, key_size, values, chooser, read_percent, contexts, rate, due, phase }
     }
 
     /// Writes every key once. Keys of an earlier run are superseded.
@@ -143,9 +148,10 @@ impl Bench {
         duration: Duration,
     ) -> (Measured, Duration) {
         let mut workers = JoinSet::new();
+        let began = Instant::now();
         for number in 0..concurrency {
             let bench = self.clone();
-            workers.spawn(async move { bench.worker(SmallRng::seed_from_u64(1 << 32 | number as u64)).await });
+            workers.spawn(async move { bench.worker(began, SmallRng::seed_from_u64(1 << 32 | number as u64)).await });
         }
         tokio::time::sleep(warmup).await;
         self.phase.store(MEASURING, Ordering::Relaxed);
@@ -161,12 +167,12 @@ impl Bench {
     }
 
     /// Counts a request that ended while measuring, so that all counted ones ended within the time.
-    async fn worker(&self, mut random: SmallRng) -> Measured {
+    async fn worker(&self, began: Instant, mut random: SmallRng) -> Measured {
         let mut measured = Measured::new();
         loop {
             let number = self.chooser.choose(&mut random);
             let is_read = random.random_range(0..100) < self.read_percent;
-            let started = Instant::now();
+            let started = self.turn(began).await;
             let ended = if is_read {
                 self.read(number).await.map(|()| 0)
             } else {
@@ -189,6 +195,19 @@ impl Bench {
                 Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
             }
         }
+    }
+
+    /// When the next request counts as sent.
+    async fn turn(&self, began: Instant) -> Instant {
+        let Some(rate) = self.rate else { return Instant::now() };
+        let number = self.due.fetch_add(1, Ordering::Relaxed);
+        let due = began + Duration::from_nanos(number * 1_000_000_000 / u64::from(rate));
+        if due <= Instant::now() {
+            // It waited for a free worker: that is its latency, too (else the slow requests would hide each other).
+            return due;
+        }
+        tokio::time::sleep_until(due.into()).await;
+        Instant::now()
     }
 
     async fn read(&self, number: usize) -> Result<(), Error> {

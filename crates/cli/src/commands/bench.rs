@@ -24,7 +24,8 @@ Examples:
   dynamo bench --read-percent 95 --distribution zipfian --duration 1m
   dynamo bench --routing server --endpoint 127.0.0.1:7400 -o json
 
-Closed loop: each of --concurrency workers sends its next request when the last is answered. Writes pass the newest
+Closed loop: each of --concurrency workers sends its next request when the last is answered. With --rate, open loop:
+requests come by the clock, and what one waits because all workers are busy counts as its latency. Writes pass the newest
 context that the bench has seen of the key. Keys are numbers in decimal; they are written once before (--no-preload
 leaves that out), and stay after.";
 
@@ -47,6 +48,9 @@ pub struct Command {
     /// Requests under way at once
     #[arg(long, default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..))]
     concurrency: u16,
+    /// Requests a second that come by the clock, whether or not earlier ones are answered [default: as many as are answered]
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=10_000_000), value_name = "PER_SECOND")]
+    rate: Option<u32>,
     /// How long to measure (30s, 2m, 500ms)
     #[arg(long, default_value = "30s", value_parser = duration)]
     duration: Duration,
@@ -102,15 +106,10 @@ impl Command {
         let values = Values::new(self.value_size as usize);
         let chooser = Chooser::new(self.distribution, keys);
         let bucket = self.bucket.bucket.clone();
-        let bench = Arc::new(Bench::new(
-            client,
-            bucket,
-            (self.r, self.w),
-            (keys, key_size),
-            values,
-            chooser,
-            self.read_percent,
-        ));
+        let mut bench =
+            Bench::new(client, bucket, (self.r, self.w), (keys, key_size), values, chooser, self.read_percent);
+        bench.rate = self.rate;
+        let bench = Arc::new(bench);
         self.preload(&bench).await?;
         // Draws on a terminal only.
         let bar = ProgressBar::new_spinner().with_message(format!("measuring for {:?}", self.warmup + self.duration));
@@ -148,6 +147,7 @@ impl Command {
             "value_size": self.value_size,
             "read_percent": self.read_percent,
             "concurrency": self.concurrency,
+            "rate": self.rate,
             "warmup_s": self.warmup.as_secs_f64(),
             "distribution": self.distribution.name(),
             "routing": if self.routing == Route::Server { "server" } else { "coordinator" },

@@ -316,6 +316,11 @@ impl Keeper {
         self.slices.on_sample(p99_us, None, now);
     }
 
+    /// So many bytes of hints were delivered since the last call, and there are more. Returns how many may be in a second.
+    pub fn hints_moved(&mut self, bytes: u64, now: u64) -> u64 {
+        self.slices.paced(Class::Hints, bytes, now)
+    }
+
     /// What background work may do at present, and does.
     pub fn slices(&self, now: u64) -> SliceState {
         self.slices.state(now)

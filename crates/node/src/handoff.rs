@@ -5,7 +5,10 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -53,19 +56,46 @@ pub enum HandoffNews {
 pub struct HandoffEvents {
     news: mpsc::UnboundedSender<HandoffNews>,
     stored: Arc<(Mutex<BTreeSet<NodeId>>, Notify)>,
+    /// Hints' part of what background work may move.
+    pub pace: Arc<Pace>,
+}
+
+/// Hints' part of what background work may move (§6.5): the keeper's task holds the slices, this one keeps to its part.
+pub struct Pace {
+    /// There are hints to be delivered now.
+    wanted: AtomicBool,
+    /// Bytes since the keeper's task last took note.
+    moved: AtomicU64,
+    /// Bytes per second, for all targets together.
+    rate: AtomicU64,
+}
+
+impl Pace {
+    /// Takes note of what was moved and sets the rate that `part` gives for it, if there is anything to move.
+    pub fn set(&self, part: impl FnOnce(u64) -> u64) {
+        let moved = self.moved.swap(0, Ordering::Relaxed);
+        if moved > 0 || self.wanted.load(Ordering::Relaxed) {
+            self.rate.store(part(moved), Ordering::Relaxed);
+        }
+    }
 }
 
 /// The other end.
 pub struct HandoffInbox {
     news: mpsc::UnboundedReceiver<HandoffNews>,
     stored: Arc<(Mutex<BTreeSet<NodeId>>, Notify)>,
+    pace: Arc<Pace>,
 }
 
 /// Both ends of the task's queue.
 pub fn channel() -> (HandoffEvents, HandoffInbox) {
     let (sender, receiver) = mpsc::unbounded_channel();
     let stored = Arc::new((Mutex::new(BTreeSet::new()), Notify::new()));
-    (HandoffEvents { news: sender, stored: stored.clone() }, HandoffInbox { news: receiver, stored })
+    // Until the keeper's task has said otherwise each target's own rate holds.
+    let pace = Pace { wanted: AtomicBool::new(false), moved: AtomicU64::new(0), rate: AtomicU64::new(u64::MAX) };
+    let pace = Arc::new(pace);
+    let inbox = HandoffInbox { news: receiver, stored: stored.clone(), pace: pace.clone() };
+    (HandoffEvents { news: sender, stored, pace }, inbox)
 }
 
 impl HandoffEvents {
@@ -97,6 +127,8 @@ pub struct Handoff {
     /// By number: the target, the key, the digest, and who was sent it: the target, or a home in its place.
     sent: HashMap<u64, (NodeId, Bytes, u64, NodeId)>,
     next_id: u64,
+    /// What each target gets, bytes per second.
+    rate: u64,
 }
 
 impl Handoff {
@@ -106,7 +138,8 @@ impl Handoff {
         let held = coordinator.store.counters().hints_by_target();
         let deliveries = held.keys().map(|target| (*target, Delivery::new(*target, settings, now))).collect();
         let (reachable, sent) = (BTreeSet::new(), HashMap::new());
-        Self { coordinator, inbox, settings, deliveries, reachable, sent, next_id: 1 }
+        let rate = settings.bytes_per_s;
+        Self { coordinator, inbox, settings, deliveries, reachable, sent, next_id: 1, rate }
     }
 
     /// Delivers until `stop` turns true.
@@ -151,10 +184,28 @@ impl Handoff {
 
     fn on_time(&mut self) {
         let now = self.coordinator.clock.now_us();
+        self.keep_pace(now);
         let due = |delivery: &Delivery| delivery.next_time().is_some_and(|next| next <= now);
         let targets: Vec<_> = self.deliveries.iter().filter(|(_, delivery)| due(delivery)).map(|(id, _)| *id).collect();
         for target in targets {
             self.drive(target, |delivery, now, random, effects| delivery.on_time(now, random, effects));
+        }
+    }
+
+    /// Those that can be delivered share hints' part of background work.
+    fn keep_pace(&mut self, now: u64) {
+        let view = self.coordinator.cluster.view();
+        let can = |target: &NodeId| self.reachable.contains(target) || view.ring.member(*target).is_none();
+        let active = |(target, delivery): &(&NodeId, &Delivery)| !delivery.is_idle() && can(target);
+        let count = self.deliveries.iter().filter(active).count() as u64;
+        drop(view);
+        let pace = &self.inbox.pace;
+        pace.wanted.store(count > 0, Ordering::Relaxed);
+        let part = pace.rate.load(Ordering::Relaxed) / count.max(1);
+        let rate = part.clamp(1, self.settings.bytes_per_s);
+        if rate != self.rate {
+            self.rate = rate;
+            self.deliveries.values_mut().for_each(|delivery| delivery.set_rate(rate, now));
         }
     }
 
@@ -249,6 +300,7 @@ impl Handoff {
         let bucket = String::from_utf8_lossy(&parts.bucket).into_owned();
         let last_write_wins =
             self.coordinator.buckets.get(&bucket).is_ok_and(|bucket| bucket.mode == Mode::LastWriteWins);
+        let bytes = set.len() as u64;
         // Dropped here once it is confirmed, so the target's copy has to be as durable as this one (§6.1).
         let write =
             ReplicaWrite { bucket, key: parts.key, set, digest, last_write_wins, hint_for: Bytes::new(), sync: true };
@@ -273,6 +325,7 @@ impl Handoff {
         let links = view.peer(to).and_then(|peer| peer.links.as_ref());
         match links.map(|links| links.of(Class::Background).send(request)) {
             Some(Ok(())) => {
+                self.inbox.pace.moved.fetch_add(bytes, Ordering::Relaxed);
                 self.sent.insert(id, (target, record.as_bytes().clone(), digest, to));
             }
             _ => self.refuse(target, record.as_bytes(), Refusal::Unreachable),
@@ -308,7 +361,7 @@ impl Handoff {
 
     fn drive(&mut self, target: NodeId, step: impl FnOnce(&mut Delivery, u64, u64, &mut Effects)) {
         let now = self.coordinator.clock.now_us();
-        let settings = self.settings;
+        let settings = DeliverySettings { bytes_per_s: self.rate, ..self.settings };
         let delivery = self.deliveries.entry(target).or_insert_with(|| Delivery::new(target, settings, now));
         let mut effects = Effects::new();
         step(delivery, now, rand::random(), &mut effects);

@@ -9,7 +9,8 @@
 //! that asks rarely loses nothing to one that asks all the time.
 //!
 //! *Bound:* in any span of time all classes together take no more than the rate allowed in it, the burst, and one last
-//! piece a class (a piece is let through whole when anything is left, and paid off afterwards).
+//! piece a class (a piece is let through whole when anything is left, and paid off afterwards). A class that keeps to its part
+//! by a rate of its own ([`Slices::paced`]) may add that rate's burst.
 
 /// What moves bytes in the background.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -180,6 +181,17 @@ impl Slices {
         share.credit -= i128::from(bytes) * BYTE;
         share.taken_bytes = share.taken_bytes.saturating_add(bytes);
         true
+    }
+
+    /// A class that keeps to its part by a rate of its own (each target of hints has one) has moved so many bytes since the
+    /// last call, and has more to move. Returns its part, bytes per second.
+    pub fn paced(&mut self, class: Class, bytes: u64, now: u64) -> u64 {
+        self.shares[class as usize].asked_at = Some(now.max(self.refilled_at));
+        self.refill(now);
+        let share = &mut self.shares[class as usize];
+        share.credit -= i128::from(bytes) * BYTE;
+        share.taken_bytes = share.taken_bytes.saturating_add(bytes);
+        self.state(now).classes[class as usize].rate_bytes_per_s.max(1)
     }
 
     /// Gives back what was taken and not moved.

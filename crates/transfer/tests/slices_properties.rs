@@ -235,6 +235,20 @@ fn the_rate_stops_at_its_greatest() {
 }
 
 #[test]
+fn a_class_with_a_rate_of_its_own_is_told_its_part_and_counts_like_the_others() {
+    let mut slices = Slices::new(SETTINGS, 1_000);
+    let alone = slices.paced(Class::Hints, 0, 1_000);
+    assert_eq!(alone, rate(&slices, 1_000), "nobody else wants anything");
+    slices.take(Class::Scrub, 1, 1_000);
+    let part = slices.paced(Class::Hints, 0, 1_001);
+    assert!(0 < part && part < alone, "{part} of {alone}");
+    let before = slices.state(1_001).classes[Class::Hints as usize].taken_bytes;
+    slices.paced(Class::Hints, 1 << 20, 1_002);
+    assert_eq!(slices.state(1_002).classes[Class::Hints as usize].taken_bytes, before + (1 << 20));
+    assert!(!slices.take(Class::Hints, 1, 1_003), "what it moved by itself is paid off like a piece");
+}
+
+#[test]
 fn what_was_not_moved_can_be_given_back() {
     let mut slices = Slices::new(SETTINGS, 0);
     assert!(slices.take(Class::Hints, 10_000, 0));

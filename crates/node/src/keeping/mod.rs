@@ -246,6 +246,7 @@ impl Keeping {
             keeper.on_reachable(reachable, needed, at, effects);
             keeper.on_time(at, effects);
         });
+        self.coordinator.handoff.pace.set(|moved| self.keeper.hints_moved(moved, now));
         if now >= self.next_sample_us {
             self.next_sample_us = now + SAMPLE_US;
             self.keeper.on_foreground(self.coordinator.metrics.foreground_p99_us(), now);

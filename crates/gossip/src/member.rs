@@ -72,6 +72,8 @@ pub struct NodeInfo {
     pub leftovers: u32,
     /// Partitions of which it is a home and that are being filled.
     pub refilling: u32,
+    /// Which version of the peers' language it speaks; 0: it has not said.
+    pub protocol: u32,
 }
 
 /// How new a [`NodeInfo`] is (§4.8.1): the greater is the newer. The generation grows with each start of the node (a

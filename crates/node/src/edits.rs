@@ -185,13 +185,7 @@ impl Edits<'_> {
         plan: &Plan,
         change: Change,
     ) -> Result<Wanted, Status> {
-        let mut blocked_by = Vec::new();
-        if let Some(under_way) = self.charter.change() {
-            blocked_by.push(format!(
-                "change {} is under way ({}): wait for its end, or take it back with `dynamo ring cancel`",
-                under_way.id, under_way.what
-            ));
-        }
+        let blocked_by = under_way(self.charter).into_iter().collect();
         let down = self.known.iter().filter(|known| !matches!(known.state, PeerState::Up | PeerState::Suspect));
         let down = down.filter(|known| self.charter.ring().member(known.info.id).is_some());
         let down = down.filter(|known| !change.lost.contains(&known.info.id));
@@ -262,12 +256,28 @@ impl Edits<'_> {
                 "{name} left this cluster with the data that it has: nothing was changed; start it with an empty data directory"
             )));
         }
+        self.check_protocol(known)?;
         if known.state != PeerState::Up {
             return Err(Status::failed_precondition(format!(
                 "{name} does not answer: nothing was changed; start it, or wait a moment if it has just started"
             )));
         }
         Ok(known)
+    }
+
+    /// Who speaks another version than the members could not exchange anything with them.
+    fn check_protocol(&self, newcomer: &Known) -> Result<(), Status> {
+        let (name, theirs) = (&newcomer.info.name, newcomer.info.protocol);
+        let members = self.known.iter().filter(|known| self.charter.ring().member(known.info.id).is_some());
+        // 0: configured, and not heard of yet.
+        let others = members.filter(|member| ![0, theirs].contains(&member.info.protocol) && theirs != 0);
+        let Some(other) = others.min_by_key(|member| member.info.protocol) else { return Ok(()) };
+        let ours = other.info.protocol;
+        let what = if theirs > ours { "upgrade the members first" } else { "start it with the version that they run" };
+        Err(Status::failed_precondition(format!(
+            "{name} speaks version {theirs} of the language between nodes, and {} speaks {ours}: nothing was changed; {what}",
+            other.info.name
+        )))
     }
 
     fn dead(&self, name: &str) -> Result<&Known, Status> {
@@ -279,6 +289,13 @@ impl Edits<'_> {
         }
         Ok(known)
     }
+}
+
+/// That there is a change already, and what to do about it.
+pub fn under_way(charter: &Charter) -> Option<String> {
+    let change = charter.change()?;
+    let (id, what) = (change.id, &change.what);
+    Some(format!("change {id} is under way ({what}): wait for its end, or take it back with `dynamo ring cancel`"))
 }
 
 #[derive(Default)]

@@ -99,6 +99,7 @@ fn node_to_wire((info, version): (NodeInfo, Version)) -> GossipNode {
         ring_version: info.ring_version,
         leftovers: info.leftovers,
         refilling: info.refilling,
+        protocol: info.protocol,
     }
 }
 
@@ -132,6 +133,7 @@ fn node_from_wire(node: GossipNode) -> Option<(NodeInfo, Version)> {
         ring_version: node.ring_version,
         leftovers: node.leftovers,
         refilling: node.refilling,
+        protocol: node.protocol,
     };
     Some((info, version_from_wire(node.version)))
 }
@@ -197,6 +199,7 @@ mod tests {
             ring_version: 21,
             leftovers: 22,
             refilling: 23,
+            protocol: 24,
         };
         let version = Version { generation: 8, number: 9 };
         let digest =

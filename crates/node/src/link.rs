@@ -146,7 +146,7 @@ impl Link {
         events: Arc<dyn LinkEvents>,
         mut stop: watch::Receiver<bool>,
     ) {
-        let mut pause = RECONNECT_MIN;
+        let (mut pause, mut refused) = (RECONNECT_MIN, String::new());
         let mut retired = self.retired.subscribe();
         while !*stop.borrow() && !*retired.borrow() {
             let outcome = tokio::select! {
@@ -160,7 +160,7 @@ impl Link {
             pause = match outcome {
                 Ok(()) => RECONNECT_MIN,
                 Err(status) => {
-                    tracing::debug!(peer = %self.peer, class = ?self.class, %status, "no stream to the peer");
+                    self.note(&status, &mut refused);
                     events.down(self.peer, self.class, lost(&status));
                     if connected { RECONNECT_MIN } else { (pause * 2).min(RECONNECT_MAX) }
                 }
@@ -170,6 +170,17 @@ impl Link {
                 _ = stop.wait_for(|stop| *stop) => {}
                 _ = retired.wait_for(|retired| *retired) => {}
             }
+        }
+    }
+
+    /// A peer that refuses says why: for people, but not each second.
+    fn note(&self, status: &Status, refused: &mut String) {
+        let (peer, class) = (self.peer, self.class);
+        if status.code() == Code::FailedPrecondition && refused != status.message() {
+            status.message().clone_into(refused);
+            tracing::warn!(%peer, ?class, "the peer refuses the stream: {}", status.message());
+        } else {
+            tracing::debug!(%peer, ?class, %status, "no stream to the peer");
         }
     }
 

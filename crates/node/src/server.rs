@@ -384,6 +384,7 @@ fn my_info(me: &MemberConfig, id: NodeId, identity: &Identity, ring_epoch: u64, 
         incarnation: identity.incarnation,
         ring_epoch,
         ring_version,
+        protocol: dynamo_wire::PEER_PROTOCOL,
         ..NodeInfo::default()
     }
 }

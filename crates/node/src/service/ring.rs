@@ -1,6 +1,6 @@
 //! Changes of the ring, for people and for the operator (`ring.proto`).
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
 use dynamo_gossip::PeerState;
@@ -15,10 +15,13 @@ use tonic::{Request, Response, Status};
 
 use crate::{
     coordinator::Coordinator,
-    edits::{Edits, Known, Wanted},
+    edits::{self, Edits, Known, Wanted},
     keeping::{Asked, KeeperEvents, KeeperNews, KeeperStatus},
     membership::Membership,
 };
+
+/// How long who began a change waits for the others to have heard of it.
+const SEEN: Duration = Duration::from_secs(2);
 
 /// Serves `dynamo.v1.RingAdmin`.
 pub struct RingService {
@@ -64,6 +67,21 @@ impl RingService {
         })
     }
 
+    /// This node had not heard yet of a change that somebody has begun.
+    fn overtaken_by(&self) -> Option<Status> {
+        let under_way = edits::under_way(&self.status.load().charter)?;
+        Some(is_blocked(&under_way))
+    }
+
+    /// Waits, but not long, until all nodes that answer show what was begun: whoever asks next may ask another one.
+    async fn until_seen(&self, version: u64) {
+        let until = tokio::time::Instant::now() + SEEN;
+        let lacks = |known: &Known| known.state == PeerState::Up && known.info.ring_version < version;
+        while self.known().iter().any(lacks) && tokio::time::Instant::now() < until {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
     fn plan_response(&self, status: &KeeperStatus, wanted: Wanted, known: &[Known]) -> PlanResponse {
         let ring = status.charter.ring();
         let bytes = bytes_moved(ring, wanted.replicas.0, known);
@@ -86,6 +104,10 @@ impl RingService {
             warnings: wanted.warnings,
         }
     }
+}
+
+fn is_blocked(what: &str) -> Status {
+    Status::failed_precondition(format!("{what}; nothing was changed"))
 }
 
 /// What a node would receive and give, estimated from what all say that they store.
@@ -171,7 +193,7 @@ impl RingAdmin for RingService {
         let held = Edits { charter: &status.charter, known: &known, allow_fewer: allow_fewer_than_n };
         let wanted = held.wanted(&edits)?;
         if let Some(blocked) = wanted.blocked_by.first() {
-            return Err(Status::failed_precondition(format!("{blocked}; nothing was changed")));
+            return Err(is_blocked(blocked));
         }
         let steps = wanted.proposed.steps.len() as u32;
         if steps == 0 {
@@ -179,7 +201,11 @@ impl RingAdmin for RingService {
         }
         let charter = status.charter.begin(status.version + 1, wanted.proposed);
         let charter = charter.map_err(|error| Status::failed_precondition(error.to_string()))?;
-        let change = self.change(status.version, charter).await?;
+        let change = match self.change(status.version, charter).await {
+            Ok(change) => change,
+            Err(refused) => return Err(self.overtaken_by().unwrap_or(refused)),
+        };
+        self.until_seen(change).await;
         Ok(Response::new(ApplyResponse { change, steps }))
     }
 
@@ -201,7 +227,7 @@ impl RingAdmin for RingService {
             match self.change(status.version, charter).await {
                 Ok(_) => return Ok(Response::new(CancelResponse { change, steps })),
                 Err(refused) if refused.code() == tonic::Code::FailedPrecondition => {
-                    tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+                    tokio::time::sleep(Duration::from_millis(100)).await;
                 }
                 Err(error) => return Err(error),
             }
@@ -214,6 +240,8 @@ impl RingAdmin for RingService {
         let (status, known) = (self.status.load_full(), self.known());
         let ring = status.charter.ring();
         let members = || known.iter().filter(|known| ring.member(known.info.id).is_some());
+        // What one said last that has left and was switched off is no news any more.
+        let there = |known: &&Known| known.state != PeerState::Down || ring.member(known.info.id).is_some();
         let behind = members().filter(|known| known.info.ring_version < status.version);
         let change = status.charter.change().map(|change| {
             let progress = status.progress.clone().unwrap_or_default();
@@ -238,7 +266,7 @@ impl RingAdmin for RingService {
             epoch: ring.epoch(),
             change,
             behind: behind.map(|known| known.info.name.clone()).collect(),
-            leftovers: known.iter().map(|known| known.info.leftovers).sum(),
+            leftovers: known.iter().filter(there).map(|known| known.info.leftovers).sum(),
             refilling: members().map(|known| known.info.refilling).sum(),
         }))
     }

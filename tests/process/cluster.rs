@@ -13,7 +13,7 @@ use serde_json::Value;
 /// The program.
 pub const DYNAMO: &str = env!("CARGO_BIN_EXE_dynamo");
 /// How long a cluster may take to be ready, or hints to be delivered: never an expectation of speed.
-const PATIENCE: Duration = Duration::from_secs(120);
+pub const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A running cluster.
 pub struct Cluster {
@@ -23,6 +23,12 @@ pub struct Cluster {
 }
 
 static NEXT_PORT: AtomicU16 = AtomicU16::new(0);
+
+/// The first of ten ports that no other test of this process has. Peers' ports are 1,000 higher, HTTP ports 2,000: 100
+/// clusters in a block of 3,000.
+pub fn ten_ports() -> u16 {
+    10_000 + (std::process::id() % 7) as u16 * 3000 + NEXT_PORT.fetch_add(1, Ordering::Relaxed) * 10 % 1000
+}
 
 impl Cluster {
     /// Starts `nodes` nodes; `extra` are further flags of `dynamo local`.
@@ -35,9 +41,7 @@ impl Cluster {
     pub fn start_prepared(nodes: usize, extra: &[&str], launcher: impl Fn(&Path) -> Command) -> Self {
         // Other tests of this process, and other processes, have ports too: a taken one is said so, and the next is tried.
         for _ in 0..20u16 {
-            let offset = NEXT_PORT.fetch_add(1, Ordering::Relaxed);
-            // Peers' ports are 1,000 higher, HTTP ports 2,000: 100 clusters of up to 10 nodes in a block of 3,000.
-            let port = 10_000 + (std::process::id() % 7) as u16 * 3000 + offset * 10 % 1000;
+            let port = ten_ports();
             let dir = tempfile::tempdir().unwrap();
             if let Some(cluster) = Self::try_start(dir, port, nodes, extra, &launcher) {
                 return cluster;

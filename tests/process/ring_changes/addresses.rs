@@ -18,6 +18,5 @@ fn all_addresses_change_at_once() {
     nodes.change_to(&["node-2", "node-3", "node-4", "node-5", "node-6"]);
     nodes.until_may_be_switched_off("node-1");
     nodes.kill("node-1");
-    nodes.until_settled();
     load.end(&nodes);
 }

@@ -40,6 +40,7 @@ pub struct History {
     sets: Mutex<BTreeMap<Set, Written>>,
     acknowledged: AtomicUsize,
     reads: AtomicUsize,
+    failed: AtomicUsize,
     violations: Mutex<Vec<String>>,
 }
 
@@ -94,6 +95,16 @@ impl History {
         let mut sets = self.sets.lock().unwrap();
         sets.get_mut(set).expect("it was tried").acknowledged.push(element.to_owned());
         self.acknowledged.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A read or a write failed.
+    pub fn fails(&self) {
+        self.failed.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How many have failed.
+    pub fn failed(&self) -> usize {
+        self.failed.load(Ordering::Relaxed)
     }
 
     /// Acknowledged writes so far.

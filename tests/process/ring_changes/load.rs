@@ -86,9 +86,12 @@ impl Load {
         history
     }
 
-    /// Stops the clients, and reads all that was written. Nothing may be wrong.
+    /// Stops the clients, and reads all that was written, once the ring is settled and all have what is theirs. Nothing may
+    /// be wrong.
     pub fn end(self, nodes: &Nodes) {
         let history = self.stop();
+        nodes.until_settled();
+        nodes.until_hints_drained();
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         runtime.block_on(async {
             let client = Client::connect(Config::new(nodes.endpoints())).await.expect("the nodes are up");
@@ -99,7 +102,7 @@ impl Load {
                 reader.await.expect("everything can be read at the end");
             }
         });
-        println!("{} acknowledged writes, {} reads", history.writes(), history.reads());
+        println!("{} acknowledged writes, {} reads, {} failed", history.writes(), history.reads(), history.failed());
         let violations = history.violations();
         let first: Vec<&String> = violations.iter().take(5).collect();
         assert!(violations.is_empty(), "{} violations, of which {first:#?}", violations.len());
@@ -129,11 +132,12 @@ async fn work(client: &Client, (life, number): (usize, usize), history: &History
             Set { bucket, key: format!("wide-{}", random.random_range(0..WIDE)) }
         };
         // What fails has not happened, or may have: neither is owed to a reader.
-        let _ = if random.random_ratio(1, 3) {
+        let done = if random.random_ratio(1, 3) {
             read(client, &set, history).await.map(drop)
         } else {
             add(client, &set, &format!("{life}-{number}-{element}"), history).await
         };
+        done.unwrap_or_else(|_| history.fails());
         tokio::time::sleep(Duration::from_millis(random.random_range(1..PAUSE_MS))).await;
     }
 }

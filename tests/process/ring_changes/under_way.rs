@@ -108,7 +108,5 @@ fn nodes_are_killed_at_random_while_the_ring_changes() {
         killing.join().expect("every node that is killed comes back");
         println!("{} rounds", rounds.expect("every change is made"));
     });
-    nodes.until_settled();
-    nodes.until_hints_drained();
     load.end(&nodes);
 }

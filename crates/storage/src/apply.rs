@@ -42,6 +42,8 @@ pub struct Next {
     pub changed: bool,
     /// The dot of a write.
     pub dot: Option<Dot>,
+    /// The timestamp of a write.
+    pub timestamp: Timestamp,
     /// Siblings in the set.
     pub siblings: usize,
     /// Siblings that a write replaced.
@@ -94,7 +96,7 @@ pub fn write(
     let before = set.siblings().len();
     set.write(input.context, dot, timestamp, input.payload, input.mode);
     let superseded = before + 1 - set.siblings().len();
-    Ok(Next { superseded, ..next(set, Some(own_epoch), Some(dot), was_deleted) })
+    Ok(Next { superseded, timestamp, ..next(set, Some(own_epoch), Some(dot), was_deleted) })
 }
 
 /// A state from another replica joins the record.
@@ -109,7 +111,9 @@ pub fn merge(current: Option<&Record>, input: MergeInput) -> Result<Next, ApplyE
         }
         let record = Record { own_epoch: None, digest: input.digest, set: input.set };
         let (siblings, deleted) = (received.siblings().len(), received.is_deleted());
-        return Ok(Next { record, changed: true, dot: None, siblings, superseded: 0, deleted, was_deleted: false });
+        let timestamp = Timestamp::default();
+        let (changed, dot, superseded, was_deleted) = (true, None, 0, false);
+        return Ok(Next { record, changed, dot, timestamp, siblings, superseded, deleted, was_deleted });
     };
     let mut set = decode_stored(current)?;
     let was_deleted = set.is_deleted();
@@ -120,6 +124,7 @@ pub fn merge(current: Option<&Record>, input: MergeInput) -> Result<Next, ApplyE
             record: record.clone(),
             changed,
             dot: None,
+            timestamp: Timestamp::default(),
             siblings,
             superseded: 0,
             deleted: was_deleted,
@@ -144,6 +149,7 @@ fn next(set: SiblingSet, own_epoch: Option<u64>, dot: Option<Dot>, was_deleted: 
         record,
         changed: true,
         dot,
+        timestamp: Timestamp::default(),
         siblings: set.siblings().len(),
         superseded: 0,
         deleted: set.is_deleted(),

@@ -8,7 +8,7 @@ use dynamo_storage::engine::{Batch, Engine, MemoryEngine, Reading, Space};
 use dynamo_storage::{
     Busy, DataDir, Durability, HintCount, Identity, Op, Outcome, Read, RecordKey, Settings, Store, StoreError,
 };
-use dynamo_version::Mode;
+use dynamo_version::{Mode, Timestamp};
 use std::collections::BTreeSet;
 use std::sync::mpsc::channel;
 use support::*;
@@ -23,6 +23,27 @@ fn a_write_is_applied_then_durable_then_read() {
         assert!(done.dot.is_some() && done.changed);
         assert_eq!(state(store, key("milk")), Some((done.set, done.digest)));
         assert_eq!(state(store, key("eggs")), None);
+    });
+}
+
+#[test]
+fn a_write_says_how_it_was_stamped_for_what_follows_it_elsewhere() {
+    let behind = Identity { node: 8, incarnation: 1 };
+    on_both(small(), |store| {
+        let at = |op, context_ts, wall_ms| match op {
+            Op::Write { key, context, payload, mode, hint_for, epoch, sync, .. } => {
+                Op::Write { key, context, context_ts, payload, mode, wall_ms, hint_for, epoch, sync }
+            }
+            other => panic!("{other:?}"),
+        };
+        let first = applied(store, at(put(key("milk"), "a"), Timestamp::default(), 90_000));
+        let set = set_of(&(first.set.clone(), 0));
+        assert_eq!(first.timestamp, set.max_timestamp());
+        // Another node, whose clock is behind, has only the context of what it is to supersede.
+        let (other, _) = Store::in_memory(MemoryEngine::new(), small(), behind, plenty).unwrap();
+        let over = put_over(key("milk"), "b", set.causality().clone());
+        let second = applied(&other, at(over, first.timestamp, 1_000));
+        assert!(second.timestamp > first.timestamp, "or last-write-wins would be no join");
     });
 }
 

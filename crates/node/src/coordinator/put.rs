@@ -192,7 +192,9 @@ impl Coordinator {
             if let Some(dot) = applied.dot {
                 seen.insert(dot);
             }
-            let sealed = self.contexts.seal(&entry.bucket.name, &entry.key, &seen, entry.seen_ts);
+            // What is written with this context has to be stamped later than this write.
+            let latest = entry.seen_ts.max(applied.timestamp);
+            let sealed = self.contexts.seal(&entry.bucket.name, &entry.key, &seen, latest);
             entry.context = sealed.into();
             entry.machine.start(now, effects);
         });

@@ -233,8 +233,8 @@ impl<'a> Planner<'a> {
                 }
             }
         }
-        let apply::Next { record, changed, dot, siblings, .. } = next;
-        Ok(Applied { set: record.set, digest: record.digest, dot, siblings, changed })
+        let apply::Next { record, changed, dot, timestamp, siblings, .. } = next;
+        Ok(Applied { set: record.set, digest: record.digest, dot, timestamp, siblings, changed })
     }
 }
 

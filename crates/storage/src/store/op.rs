@@ -259,6 +259,8 @@ pub struct Applied {
     pub digest: u64,
     /// The dot minted by a write.
     pub dot: Option<Dot>,
+    /// The timestamp that a write was given: whoever has seen the write has seen up to it.
+    pub timestamp: Timestamp,
     /// Siblings in the set, tombstones included.
     pub siblings: usize,
     /// False if a merge found that everything was there already.

@@ -53,14 +53,6 @@ impl Client {
         Self { index, ops, next: 0, current: None, contexts: BTreeMap::new(), attempt: 0 }
     }
 
-    /// Gives it more to do; it begins at once.
-    pub fn add(&mut self, ops: impl IntoIterator<Item = PlannedOp>, kernel: &mut Kernel) {
-        self.ops.extend(ops);
-        if self.current.is_none() {
-            self.plan_next(kernel);
-        }
-    }
-
     /// Whether it is at an operation, or has more to do now.
     pub fn is_busy(&self) -> bool {
         self.current.is_some() || self.next < self.ops.len()
@@ -145,6 +137,7 @@ impl Client {
             ended_us: None,
             outcome: WriteOutcome::Unknown,
             minted: None,
+            versions: 0,
             promise,
             refused: None,
         });
@@ -264,8 +257,8 @@ fn node_of(current: &Current, kernel: &Kernel) -> u8 {
     match current.op.via {
         Some(node) => ((u32::from(node) + current.tries) % u32::from(nodes)) as u8,
         None => {
-            let walk = kernel.shape.walk(current.op.key);
-            walk[current.tries as usize % walk.len()] as u8
+            let walk = kernel.newest().walk(kernel.shape.partition(current.op.key));
+            walk[current.tries as usize % walk.len()]
         }
     }
 }

@@ -99,8 +99,8 @@ pub enum Fault {
         /// Which.
         node: u8,
     },
-    /// A node dies, and is started again at the end with its disk as it was at the beginning of the fault of this kind
-    /// before. (The first takes the copy only.)
+    /// A node dies, and is started again at the end with its engine's files as they were at the beginning of the fault of
+    /// this kind before; what stands beside them tells of it. (The first takes the copy only.)
     RollBack {
         /// Which.
         node: u8,
@@ -142,15 +142,5 @@ impl Fault {
                 from.iter().chain(to).all(|endpoint| *endpoint < endpoints)
             }
         }
-    }
-
-    /// Whether it takes a node's copies away.
-    pub fn loses_disk(&self) -> bool {
-        matches!(self, Self::Wipe { .. } | Self::RollBack { .. })
-    }
-
-    /// Whether it does harm to what is stored without a crash.
-    pub fn damages(&self) -> bool {
-        matches!(self, Self::BitFlips { .. })
     }
 }

@@ -6,7 +6,7 @@
 use std::{collections::BTreeMap, rc::Rc};
 
 use bytes::Bytes;
-use dynamo_version::{Dot, Timestamp};
+use dynamo_version::{Actor, Dot, Timestamp};
 
 use crate::message::Refused;
 
@@ -38,6 +38,8 @@ pub struct WriteRecord {
     pub outcome: WriteOutcome,
     /// Where and as what it was minted.
     pub minted: Option<Minted>,
+    /// Versions that it was made into: more than one where it met the ring while it turned.
+    pub versions: u8,
     /// What was promised of it when it began; see `check/availability.rs`.
     pub promise: Promise,
     /// What it was answered instead.
@@ -109,12 +111,26 @@ impl History {
         if let Some(first) = self.dots.insert((key, minted.dot), id) {
             self.minted_twice.push((key, minted.dot, first, id));
         }
-        self.writes[id as usize].minted = Some(minted);
+        // One that met the ring while it turned is made again, over its first version.
+        let before = self.writes[id as usize].minted.map_or(minted.at_us, |before| before.at_us);
+        let record = &mut self.writes[id as usize];
+        record.minted = Some(Minted { at_us: before, ..minted });
+        record.versions = record.versions.saturating_add(1);
     }
 
     /// Which write a dot of a key names.
     pub fn write_of(&self, key: u16, dot: &Dot) -> Option<WriteId> {
         self.dots.get(&(key, *dot)).copied()
+    }
+
+    /// Versions of a key that were made.
+    pub fn versions(&self, key: u16) -> usize {
+        let (first, last) = (
+            Actor { node: 0, incarnation: 0, key_epoch: 0 },
+            Actor { node: u128::MAX, incarnation: u64::MAX, key_epoch: u64::MAX },
+        );
+        let range = (key, Dot { actor: first, counter: 0 })..=(key, Dot { actor: last, counter: u64::MAX });
+        self.dots.range(range).count()
     }
 
     /// Which write a value names, if it is one of this key's.
@@ -156,6 +172,12 @@ impl History {
         self.past_from(&[later], earlier).first() == Some(&earlier)
     }
 
+    /// Whether a write may stand again beside what replaced it: who replaced its first version had not seen the second,
+    /// which was made when the ring had turned.
+    pub fn made_again(&self, write: WriteId) -> bool {
+        self.write(write).versions > 1
+    }
+
     /// Writes of each key, by number.
     pub fn by_key(&self, keys: u16) -> Vec<Vec<WriteId>> {
         let mut by_key = vec![Vec::new(); usize::from(keys)];
@@ -185,6 +207,7 @@ pub mod tests {
             ended_us: None,
             outcome: WriteOutcome::Unknown,
             minted: None,
+            versions: 0,
             promise: Promise::None,
             refused: None,
         }

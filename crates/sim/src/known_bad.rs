@@ -19,12 +19,18 @@ pub enum KnownBad {
     IdentityReused,
     /// The context of a put covers all that the coordinator has, not what the writer has read.
     ContextTooWide,
+    /// Old homes say that they have sealed, and serve requests of the old ring on: the epoch turns without seals.
+    TurnWithoutSeals,
+    /// Hash trees do not know every key.
+    TreesMissKeys,
+    /// Whoever changes the ring takes silence for consent: each half of a cut cluster has a register of its own.
+    TwoRegisters,
 }
 
 impl KnownBad {
     /// All of them, and the name of each.
     #[cfg_attr(not(feature = "known-bad"), expect(dead_code, reason = "nobody asks without the feature"))]
-    pub const ALL: [(Self, &'static str); 7] = [
+    pub const ALL: [(Self, &'static str); 10] = [
         (Self::NoKeyEpochs, "no-key-epochs"),
         (Self::AckBeforeDisk, "ack-before-disk"),
         (Self::HintDroppedUnconfirmed, "hint-dropped-unconfirmed"),
@@ -32,5 +38,8 @@ impl KnownBad {
         (Self::RepairOverwrites, "repair-overwrites"),
         (Self::IdentityReused, "identity-reused"),
         (Self::ContextTooWide, "context-too-wide"),
+        (Self::TurnWithoutSeals, "turn-without-seals"),
+        (Self::TreesMissKeys, "trees-miss-keys"),
+        (Self::TwoRegisters, "two-registers"),
     ];
 }

@@ -15,6 +15,7 @@ mod check;
 mod client;
 pub mod coverage;
 mod disk;
+pub mod edit;
 pub mod fault;
 mod history;
 mod known_bad;

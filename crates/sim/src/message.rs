@@ -1,6 +1,7 @@
 //! What travels: between clients and nodes, and between nodes. The same as the node's wire messages, without the wire.
 
 use bytes::Bytes;
+use dynamo_keeper::{Answer as KeepAnswer, Question};
 use dynamo_quorum::Refusal;
 use dynamo_ring::NodeId;
 use dynamo_version::Mode;
@@ -71,6 +72,8 @@ pub enum Refused {
 #[derive(Debug, Clone)]
 pub struct ReplicaRequest {
     pub id: u64,
+    /// The epoch of the sender's ring.
+    pub epoch: u64,
     pub ask: ReplicaAsk,
 }
 
@@ -80,12 +83,15 @@ pub enum ReplicaAsk {
     Read {
         key: u16,
         digest: bool,
+        strict: bool,
     },
     /// A client's write, sent on to be coordinated.
     Put {
         key: u16,
         write: WriteAsk,
     },
+    /// A question of the sender's keeper.
+    Keep(Box<Question>),
 }
 
 #[derive(Debug, Clone)]
@@ -117,10 +123,15 @@ pub struct ReplicaReply {
 
 #[derive(Debug, Clone)]
 pub enum Reply {
-    Ack { durable: bool },
+    Ack {
+        durable: bool,
+    },
     State(Option<(Bytes, u64)>),
     Put(Answer),
-    Refusal(Refusal),
+    /// The answer to a question of a keeper.
+    Keep(Box<KeepAnswer>),
+    /// And the epoch of the refusing node's ring, where that is the reason; else 0.
+    Refusal(Refusal, u64),
 }
 
 /// Which of the two streams to a peer.
@@ -128,7 +139,7 @@ pub enum Reply {
 pub enum Class {
     /// Requests that a client waits for, and their repairs.
     Foreground,
-    /// Hinted handoff.
+    /// Hinted handoff, and what keepers say.
     Background,
 }
 

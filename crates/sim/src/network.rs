@@ -71,7 +71,7 @@ pub struct Network {
 impl Network {
     pub fn new(plan: &Plan) -> Self {
         let nodes = usize::from(plan.cluster.nodes);
-        let endpoints = nodes + plan.clients.len() + 1;
+        let endpoints = nodes + plan.clients.len();
         let way = |at: usize| Way {
             cuts: 0,
             slow_us: 0,

@@ -3,7 +3,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::fault::{Fault, TimedFault};
+use crate::{
+    edit::TimedEdit,
+    fault::{Fault, TimedFault},
+};
 
 /// A run, composed.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -31,6 +34,9 @@ pub struct Plan {
     pub clients: Vec<Vec<PlannedOp>>,
     /// What goes wrong.
     pub faults: Vec<TimedFault>,
+    /// What administrators do to the ring.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub edits: Vec<TimedEdit>,
 }
 
 /// The nodes of a run.
@@ -39,6 +45,9 @@ pub struct Plan {
 pub struct ClusterPlan {
     /// How many.
     pub nodes: u8,
+    /// The last so many of them are not on the first ring: they come with empty disks, and may join.
+    #[serde(default)]
+    pub spares: u8,
     /// In how many zones.
     pub zones: u8,
     /// N.
@@ -160,11 +169,6 @@ impl Plan {
         self.cluster.durability == DurabilityPlan::Interval && self.faults.iter().any(cut)
     }
 
-    /// Whether records are damaged behind the engines' backs.
-    pub(crate) fn damages(&self) -> bool {
-        self.faults.iter().any(|fault| fault.what.damages())
-    }
-
     /// As it is kept in a file.
     ///
     /// # Panics
@@ -187,7 +191,12 @@ impl Plan {
     fn check(&self) -> Result<(), String> {
         let nodes = self.cluster.nodes;
         let known = |node: u8| node < nodes;
-        if !(1..=64).contains(&nodes) || self.cluster.zones == 0 || self.buckets.is_empty() || self.keys == 0 {
+        if nodes > 64
+            || nodes <= self.cluster.spares
+            || self.cluster.zones == 0
+            || self.buckets.is_empty()
+            || self.keys == 0
+        {
             return Err("a run has 1 to 64 nodes, a zone, a bucket and a key".into());
         }
         if self.value_bytes < 8 || self.clients.len() > 64 {
@@ -198,6 +207,9 @@ impl Plan {
             return Err("an operation on a key or at a node that there is not".into());
         }
         let endpoints = nodes + self.clients.len() as u8;
+        if self.edits.iter().any(|edit| edit.via >= nodes || !edit.edit.fits(nodes)) {
+            return Err("an edit of a node that there is not".into());
+        }
         if self.faults.iter().any(|fault| !fault.what.fits(nodes, endpoints)) {
             return Err("a fault of a node that there is not".into());
         }

@@ -67,11 +67,11 @@ pub fn run(plan: &Plan, telling: Telling, variant: Option<Variant>) -> Report {
     let mut world = World::new(plan.clone(), trace, variant.map(|variant| variant.0));
     world.run();
     let unsettled = world.settle();
-    let differing = if unsettled.is_none() { world.audit() } else { None };
     let endings: Vec<Ending> = (0..plan.keys).map(|key| ending(&world, key)).collect();
     let history = &world.kernel.history;
     // A loss tells more than what did not settle because of it.
-    let violation = check(&Evidence::new(plan, history, &endings)).or(differing).or(unsettled);
+    let broken = world.kernel.violation.clone();
+    let violation = broken.or_else(|| check(&Evidence::new(plan, history, &endings))).or(unsettled);
     let (acknowledged, reads) = (history.acknowledged() as u64, history.reads.len() as u64);
     if let Some(violation) = &violation {
         let (now, line) = (world.kernel.now, format!("!!! {violation}"));

@@ -37,6 +37,7 @@ impl Scenario {
         let mut plan = (self.plan)(seed, &mut Chance::new(seed, For::Shape, 0));
         plan.scenario = self.name.to_owned();
         plan.faults.sort_by_key(|fault| fault.at_ms);
+        plan.edits.sort_by_key(|edit| edit.at_ms);
         plan
     }
 }

@@ -25,6 +25,7 @@ pub fn shrink(plan: &Plan, violation: &Violation, variant: Option<Variant>, runs
     loop {
         let before = shrinker.size();
         shrinker.faults();
+        shrinker.edits();
         shrinker.operations();
         shrinker.end_sooner();
         shrinker.shorter_faults();
@@ -43,7 +44,7 @@ struct Shrinker {
 impl Shrinker {
     fn size(&self) -> (usize, usize, u32) {
         let plan = &self.best.plan;
-        (plan.faults.len(), plan.operations(), plan.run_ms)
+        (plan.faults.len() + plan.edits.len(), plan.operations(), plan.run_ms)
     }
 
     fn spent(&self) -> bool {
@@ -69,6 +70,10 @@ impl Shrinker {
 
     fn faults(&mut self) {
         self.chunks(|plan| plan.faults.len(), |plan, from, to| drop(plan.faults.drain(from..to)));
+    }
+
+    fn edits(&mut self) {
+        self.chunks(|plan| plan.edits.len(), |plan, from, to| drop(plan.edits.drain(from..to)));
     }
 
     fn operations(&mut self) {
@@ -105,8 +110,8 @@ impl Shrinker {
     /// Ends soon after the last thing that was planned.
     fn end_sooner(&mut self) {
         let mut plan = self.best.plan.clone();
-        let last =
-            plan.clients.iter().flatten().map(|op| op.at_ms).chain(plan.faults.iter().map(|fault| fault.at_ms)).max();
+        let last = plan.clients.iter().flatten().map(|op| op.at_ms).chain(plan.faults.iter().map(|fault| fault.at_ms));
+        let last = last.chain(plan.edits.iter().map(|edit| edit.at_ms)).max();
         plan.run_ms = plan.run_ms.min(last.unwrap_or(0) + 2_000);
         if plan.run_ms < self.best.plan.run_ms {
             self.keeps(plan);

@@ -14,6 +14,9 @@ const CAUGHT: &[(&str, &str, u64, &[&str])] = &[
     ("repair-overwrites", "slow-ways", 4, &["acknowledged", "strict"]),
     ("identity-reused", "wiped-disk", 32, &["acknowledged", "dots", "strict"]),
     ("context-too-wide", "hot-keys", 4, &["acknowledged"]),
+    ("turn-without-seals", "ring-strict", 48, &["strict", "acknowledged"]),
+    ("trees-miss-keys", "bit-flips", 24, &["convergence", "settle"]),
+    ("two-registers", "ring-split", 8, &["ring"]),
 ];
 
 fn campaign(scenario: &str, seeds: u64, variant: Option<Variant>) -> Tally {

@@ -23,9 +23,10 @@ pub fn promise_of(kernel: &Kernel, client: u8, node: u8, key: u16) -> Promise {
         return Promise::None;
     }
     let Some(clique) = clique_of(kernel, node) else { return Promise::None };
-    let (bucket, walk, homes) = (shape.bucket_of(key), shape.walk(key), shape.homes(key));
-    let reached = |nodes: &[u16]| nodes.iter().filter(|one| clique.contains(&(**one as u8))).count();
-    let (w, outsider) = (usize::from(bucket.w), !walk.contains(&u16::from(node)));
+    let (bucket, view, partition) = (shape.bucket_of(key), kernel.newest(), shape.partition(key));
+    let (walk, homes) = (view.walk(partition), view.homes(partition));
+    let reached = |nodes: &[u8]| nodes.iter().filter(|one| clique.contains(*one)).count();
+    let (w, outsider) = (usize::from(bucket.w), !walk.contains(&node));
     match (bucket.strict, reached(homes) >= w) {
         (true, true) => Promise::Succeeds,
         (true, false) => Promise::FailsAtOnce,

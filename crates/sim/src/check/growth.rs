@@ -13,10 +13,9 @@ pub fn check(evidence: &Evidence<'_>) -> Option<Violation> {
             return Some(Violation::new("growth", Some(key), what));
         }
         // An actor has written at least once.
-        let minted =
-            evidence.writes(key).iter().filter(|write| evidence.history.write(**write).minted.is_some()).count();
+        let minted = evidence.history.versions(key);
         (ending.actors > minted).then(|| {
-            let what = format!("its causality names {} actors, and {minted} writes were made", ending.actors);
+            let what = format!("its causality names {} actors, and {minted} versions were made", ending.actors);
             Violation::new("growth", Some(key), what)
         })
     })

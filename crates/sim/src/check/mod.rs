@@ -6,6 +6,7 @@ mod dots;
 mod growth;
 mod latest;
 mod phantom;
+mod seals;
 mod siblings;
 mod strict;
 
@@ -13,7 +14,10 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-pub use self::availability::{promise_of, void_promises};
+pub use self::{
+    availability::{promise_of, void_promises},
+    seals::Seals,
+};
 use crate::{
     history::{History, WriteId},
     plan::Plan,
@@ -125,6 +129,7 @@ mod tests {
             seed: 0,
             cluster: ClusterPlan {
                 nodes: 3,
+                spares: 0,
                 zones: 3,
                 replication: 3,
                 partitions: 8,
@@ -140,6 +145,7 @@ mod tests {
             settle_ms: 1000,
             clients: vec![vec![]],
             faults: vec![],
+            edits: vec![],
         }
     }
 

@@ -5,8 +5,9 @@ use super::{Evidence, Violation};
 use crate::history::WriteOutcome;
 
 pub fn check(evidence: &Evidence<'_>) -> Option<Violation> {
-    // A disk that is lost takes one of the W copies with it.
-    if evidence.plan.may_lose() || evidence.plan.faults.iter().any(|fault| fault.what.loses_disk()) {
+    // A disk that is lost takes one of the W copies with it; but a home that lost it answers no strict read before it has
+    // had from the others what any of its writes met.
+    if evidence.plan.may_lose() {
         return None;
     }
     let history = evidence.history;

@@ -46,10 +46,16 @@ pub fn peers(me: u8, shape: &Shape) -> Vec<Peer> {
 pub type Candidates = SmallVec<[Candidate; 8]>;
 
 impl Node {
+    /// Whether a peer serves reads and writes, as far as is known.
+    pub(super) fn is_up(&self, peer: u8) -> bool {
+        self.peers[usize::from(peer)].standing == Standing::Up
+    }
+
     /// Whom a request for a key may go to, in the order of the walk (§4.3, 4.6).
     pub(super) fn candidates(&self, key: u16, strict: bool) -> Candidates {
-        let homes = usize::from(self.shape.ring.n());
-        let walk = || self.shape.walk(key).iter().map(|node| (*node as u8, &self.peers[usize::from(*node)]));
+        let (view, homes) = (self.view.clone(), usize::from(self.view.ring().n()));
+        let partition = self.shape.partition(key);
+        let walk = || view.walk(partition).iter().map(|node| (*node, &self.peers[usize::from(*node)]));
         let ask_suspects =
             strict || walk().filter(|(_, peer)| peer.standing == Standing::Up).take(homes).count() < homes;
         let candidate = |(place, (node, peer)): (usize, (u8, &Peer))| {

@@ -34,6 +34,8 @@ pub enum HandoffAsk {
     Page,
     Hint(RecordKey),
     Drop(RecordKey),
+    /// To take in a hint for a node that left, this one being a home of its key; with its digest.
+    Kept(RecordKey, u64),
     /// To drop a hint that has nothing to deliver.
     Forget(RecordKey),
 }
@@ -41,7 +43,8 @@ pub enum HandoffAsk {
 pub struct Handoff {
     deliveries: BTreeMap<u8, Delivery>,
     reachable: BTreeSet<u8>,
-    sent: BTreeMap<u64, (u8, Bytes, u64)>,
+    /// By number: the target, the key, the digest, and who was sent it: the target, or a home in its place.
+    sent: BTreeMap<u64, (u8, Bytes, u64, u8)>,
     next_id: u64,
     /// A tick is under way.
     ticking: bool,
@@ -63,7 +66,7 @@ impl Handoff {
 impl Node {
     pub(super) fn hint_stored(&mut self, target: u8, kernel: &mut Kernel) {
         let new = !self.handoff.deliveries.contains_key(&target);
-        let up = self.handoff.reachable.contains(&target);
+        let up = !self.view.is_member(target) || self.handoff.reachable.contains(&target);
         self.drive(target, kernel, |delivery, now, _, effects| {
             delivery.on_hint_stored(now, effects);
             if new && up {
@@ -105,7 +108,7 @@ impl Node {
         }
         self.handoff.reachable.remove(&target);
         let before = self.handoff.sent.len();
-        self.handoff.sent.retain(|_, (to, ..)| *to != target);
+        self.handoff_lost(target, kernel);
         if self.handoff.sent.len() < before {
             cover!("handoff.interrupted");
         }
@@ -115,14 +118,14 @@ impl Node {
     }
 
     pub(super) fn handoff_replied(&mut self, reply: ReplicaReply, kernel: &mut Kernel) {
-        let Some((target, key, digest)) = self.handoff.sent.remove(&reply.id) else { return };
+        let Some((target, key, digest, _)) = self.handoff.sent.remove(&reply.id) else { return };
         let refusal = match reply.reply {
             Reply::Ack { .. } => {
                 return self.drive(target, kernel, |delivery, now, _, effects| {
                     delivery.on_confirmed(&key, digest, now, effects);
                 });
             }
-            Reply::Refusal(refusal) => refusal_of(refusal),
+            Reply::Refusal(refusal, _) => refusal_of(refusal),
             _ => Refusal::Invalid,
         };
         cover!("handoff.refused");
@@ -158,6 +161,13 @@ impl Node {
             (HandoffAsk::Forget(key), _) => self.drive(target, kernel, |delivery, now, _, effects| {
                 delivery.on_dropped(key.as_bytes(), true, now, effects);
             }),
+            (HandoffAsk::Kept(key, digest), Ok(_)) => {
+                let key = key.as_bytes().clone();
+                self.drive(target, kernel, |delivery, now, _, effects| {
+                    delivery.on_confirmed(&key, digest, now, effects);
+                });
+            }
+            (HandoffAsk::Kept(key, _), Err(_)) => self.refuse(target, key.as_bytes(), Refusal::Overloaded, kernel),
             (HandoffAsk::Hint(key), Err(error)) => {
                 let overloaded = matches!(error, StoreError::Overloaded | StoreError::Closed);
                 let refusal = if overloaded { Refusal::Overloaded } else { Refusal::Corrupt };
@@ -192,17 +202,64 @@ impl Node {
         let write = ReplicaWrite { key, set, digest, mode, hint_for: None, sync: true, why: Why::Handoff };
         let id = self.handoff.next_id;
         self.handoff.next_id += 1;
-        say!(kernel, "node-{} hands its hint of key-{key} to node-{target}", self.me);
-        let request = ReplicaRequest { id, ask: ReplicaAsk::Write(write) };
-        match self.send(target, Class::Background, request, kernel) {
+        let Some(to) = self.heir(target, record) else {
+            return self.refuse(target, record.as_bytes(), Refusal::Unreachable, kernel);
+        };
+        if to != target {
+            cover!("handoff.for_who_left");
+        }
+        let epoch = self.epoch();
+        if to == self.me {
+            let ReplicaWrite { set, digest, mode, .. } = write;
+            let op = Op::Merge { key: record.clone(), set, digest, mode, hint_for: None, epoch, sync: true };
+            let what = HandoffAsk::Kept(record.clone(), digest);
+            return self.submit(op, Done::Handoff { target, what }, kernel);
+        }
+        say!(kernel, "node-{} hands its hint of key-{key} for node-{target} to node-{to}", self.me);
+        let request = ReplicaRequest { id, epoch, ask: ReplicaAsk::Write(write) };
+        match self.send(to, Class::Background, request, kernel) {
             Ok(()) => {
-                self.handoff.sent.insert(id, (target, record.as_bytes().clone(), digest));
+                self.handoff.sent.insert(id, (target, record.as_bytes().clone(), digest, to));
                 if kernel.known_bad == Some(KnownBad::HintDroppedUnconfirmed) {
                     let op = Op::DropHint { target: id_of(target), key: record.clone(), digest };
                     self.submit(op, Done::Nobody, kernel);
                 }
             }
             Err(_) => self.refuse(target, record.as_bytes(), Refusal::Unreachable, kernel),
+        }
+    }
+
+    /// Who gets a hint: its target while that is a home of the key; else a home that can be had, this node first.
+    fn heir(&self, target: u8, record: &RecordKey) -> Option<u8> {
+        let homes = self.view.homes(record.partition());
+        if homes.contains(&target) {
+            return Some(target);
+        }
+        let own = homes.contains(&self.me).then_some(self.me);
+        own.or_else(|| homes.iter().copied().find(|home| self.is_background_open(*home)))
+    }
+
+    /// No answer of this peer will come: what was sent to it in a target's place is tried again, with the target's own.
+    fn handoff_lost(&mut self, peer: u8, kernel: &mut Kernel) {
+        let lost: Vec<(u8, Bytes)> = self
+            .handoff
+            .sent
+            .extract_if(.., |_, (.., to)| *to == peer)
+            .map(|(_, (target, key, ..))| (target, key))
+            .collect();
+        for (target, key) in lost {
+            if target != peer {
+                self.refuse(target, &key, Refusal::Unreachable, kernel);
+            }
+        }
+    }
+
+    /// Hints are for a key's homes, not for a node for ever: those of who is no member any more can be delivered.
+    pub(super) fn look_for_gone(&mut self, kernel: &mut Kernel) {
+        let targets = self.handoff.deliveries.keys().copied();
+        let gone: Vec<u8> = targets.filter(|target| !self.view.is_member(*target)).collect();
+        for target in gone {
+            self.drive(target, kernel, |delivery, now, _, effects| delivery.on_target_up(now, effects));
         }
     }
 

@@ -1,11 +1,14 @@
 //! A node's ends of its streams to peers: the simulator's `node/src/link.rs`.
 
-use dynamo_quorum::Refusal;
+use std::collections::BTreeSet;
 
-use super::Node;
+use dynamo_quorum::Refusal;
+use dynamo_ring::NodeId;
+
+use super::{Node, keeper};
 use crate::{
     message::{Class, Lost, ReplicaReply, ReplicaRequest},
-    world::{Kernel, NodeEvent, Shape},
+    world::{Kernel, NodeEvent, Shape, id_of},
 };
 
 const RECONNECT_MIN_US: u64 = 50_000;
@@ -61,7 +64,11 @@ impl Node {
     pub fn link_up(&mut self, peer: u8, class: Class, kernel: &mut Kernel) {
         self.link(peer, class).up = true;
         if class == Class::Foreground {
-            self.gossip_heard(peer, kernel);
+            return self.gossip_heard(peer, kernel);
+        }
+        // It may be the background stream alone that had broken: then no news of the peer's state will come.
+        if self.is_up(peer) {
+            self.handoff_reachable(peer, true, kernel);
         }
     }
 
@@ -79,6 +86,7 @@ impl Node {
             self.peer_lost(peer, kernel);
         } else {
             self.handoff_reachable(peer, false, kernel);
+            self.keeper_lost(peer, kernel);
         }
     }
 
@@ -90,13 +98,26 @@ impl Node {
         link.waiting_since_us = 0;
         match class {
             Class::Foreground => self.on_replica_reply(peer, reply, kernel),
+            Class::Background if reply.id & keeper::MARK != 0 => self.keeper_replied(reply, kernel),
             Class::Background => self.handoff_replied(reply, kernel),
         }
     }
 
-    /// Streams that are not open.
-    pub fn streams_down(&self) -> usize {
-        self.links.iter().filter(|link| !link.up).count() - 2
+    /// Whose background stream is open.
+    pub(super) fn background_open(&self) -> BTreeSet<NodeId> {
+        let open = |peer: &u8| self.links[usize::from(*peer) * 2 + Class::Background as usize].up;
+        (0..self.shape.nodes()).filter(open).map(id_of).collect()
+    }
+
+    /// Whether one of them is.
+    pub(super) fn is_background_open(&self, peer: u8) -> bool {
+        self.links[usize::from(peer) * 2 + Class::Background as usize].up
+    }
+
+    /// Streams that are not open, to these nodes.
+    pub fn streams_down(&self, nodes: &[u8]) -> usize {
+        let others = nodes.iter().filter(|node| **node != self.me);
+        others.flat_map(|node| &self.links[usize::from(*node) * 2..][..2]).filter(|link| !link.up).count()
     }
 
     /// For how long requests have been out on a stream without a single reply; 0 when none is. And when it last replied.

@@ -15,7 +15,7 @@ use super::{Done, Identity, Node, cluster::Standing, store::Store};
 use crate::{
     coverage::cover,
     message::{Class, Lost},
-    world::{EPOCH_MS, Kernel, Shape, id_of, index_of, say},
+    world::{EPOCH_MS, Kernel, Shape, View, id_of, index_of, say},
 };
 
 /// Silence of a replica, microseconds, after which it counts as a failure to answer.
@@ -60,9 +60,15 @@ pub fn stored_table(shape: &Shape) -> Batch {
 }
 
 /// The machine of a node that starts, and which buckets it knows from its disk.
-pub fn machine(me: u8, identity: &Identity, shape: &Shape, store: &Store) -> (Gossip, Vec<bool>) {
-    let info = NodeInfo { incarnation: identity.incarnation, ring_epoch: shape.ring.epoch(), ..configured(me, shape) };
-    let known = (0..shape.nodes()).filter(|node| *node != me).map(|node| configured(node, shape)).collect();
+pub fn machine(me: u8, identity: &Identity, shape: &Shape, store: &Store, view: &View) -> (Gossip, Vec<bool>) {
+    let info = NodeInfo {
+        incarnation: identity.incarnation,
+        ring_epoch: view.epoch(),
+        ring_version: view.version,
+        ..configured(me, shape)
+    };
+    let founders = shape.nodes() - shape.plan.cluster.spares;
+    let known = (0..founders).filter(|node| *node != me).map(|node| configured(node, shape)).collect();
     let settings = Settings { down_after_us: DOWN_AFTER_US };
     let mut gossip = Gossip::new(info, identity.generation, vec![address(0)], known, settings);
     let read = Read::Meta { key: Bytes::from_static(BUCKETS_KEY) };
@@ -198,6 +204,7 @@ impl Node {
         let mut standings: smallvec::SmallVec<[(u8, Standing); 16]> = smallvec::SmallVec::new();
         for (info, detector) in self.gossip.members() {
             let node = index_of(info.id);
+            self.keeping.keeper.on_version(info.id, info.ring_version);
             if node == self.me {
                 continue;
             }
@@ -214,6 +221,12 @@ impl Node {
             self.peers[usize::from(node)].standing = standing;
             self.handoff_reachable(node, standing == Standing::Up, kernel);
         }
+    }
+
+    /// The ring is another.
+    pub(super) fn ring_changed(&mut self, epoch: u64, version: u64, kernel: &mut Kernel) {
+        self.update_self(|info| (info.ring_epoch, info.ring_version) = (epoch, version));
+        self.publish_states(kernel);
     }
 
     fn take_buckets(&mut self, kernel: &mut Kernel) {

@@ -2,11 +2,14 @@
 //! same things in the same order.
 //!
 //! Where things are: `coordinator` requests of clients, `replica` requests of peers, `handoff` hints, `membership`
-//! gossip, `store` the engine's threads, `link` the streams to peers, `cluster` what is believed of them.
+//! gossip, `keeper` and `keeper_store` the ring and the comparisons, `edits` administrators, `store` the engine's threads, `link` the streams to peers, `cluster` what is believed of them.
 
 mod cluster;
 mod coordinator;
+mod edits;
 mod handoff;
+mod keeper;
+mod keeper_store;
 mod link;
 mod membership;
 mod replica;
@@ -15,6 +18,7 @@ mod store;
 use std::{rc::Rc, sync::Arc};
 
 use dynamo_gossip::Gossip;
+use dynamo_ring::charter::Gone;
 use dynamo_storage::{HighWater, Op, Outcome, Read, StoreError};
 use dynamo_version::ContextCodec;
 
@@ -22,6 +26,8 @@ use self::{
     cluster::Peer,
     coordinator::{Latencies, Requests},
     handoff::Handoff,
+    keeper::Keeping,
+    keeper_store::KeeperAsk,
     link::Link,
     store::{Store, StoreNews},
 };
@@ -33,7 +39,7 @@ use crate::{
     chance::{Chance, For},
     disk::SimDisk,
     message::{Class, ClientRequest},
-    world::{Event, Kernel, NodeEvent, Shape, id_of},
+    world::{Event, Kernel, NodeEvent, Shape, View, id_of},
 };
 
 /// How often links and disk are looked at, microseconds.
@@ -56,6 +62,8 @@ pub enum Done {
     KeptHint { home: u8 },
     /// A value of the node's own, read repair of its own copy: nobody waits.
     Nobody,
+    /// The keeper asked.
+    Keeper { ticket: u64, what: KeeperAsk },
     /// Handoff asked.
     Handoff { target: u8, what: handoff::HandoffAsk },
 }
@@ -77,6 +85,21 @@ pub struct Identity {
     pub generation: u64,
 }
 
+/// Why a node does not start.
+#[derive(Debug)]
+pub enum NotStarted {
+    /// Its disk, this time.
+    Store(StoreError),
+    /// It left its cluster, or was removed, with what its disk holds.
+    Gone,
+}
+
+impl From<StoreError> for NotStarted {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
 /// A running node.
 pub struct Node {
     pub me: u8,
@@ -93,6 +116,13 @@ pub struct Node {
     /// By bucket: whether this node has heard of it.
     buckets: Vec<bool>,
     handoff: Handoff,
+    keeping: Keeping,
+    /// What requests go by.
+    view: Rc<View>,
+    /// By partition: whether this node has all that it ever acknowledged as its home.
+    whole: Arc<Vec<bool>>,
+    /// This is the first start on a disk that was emptied.
+    emptied: bool,
     looks: u32,
     stopping: bool,
     slow_disk: u64,
@@ -108,14 +138,23 @@ impl Node {
         identity: Identity,
         found: Option<HighWater>,
         kernel: &mut Kernel,
-    ) -> Result<Self, StoreError> {
+    ) -> Result<Self, NotStarted> {
         let shape = kernel.shape.clone();
         let life = kernel.lives[usize::from(me)];
         let plan = &shape.plan;
         let stream = u64::from(me) << 16 | u64::from(life & 0xffff);
         let store = Store::open(disk, plan, me, identity.incarnation, found, kernel)?;
         let (peers, links) = (cluster::peers(me, &shape), link::links(&shape));
-        let (gossip, buckets) = membership::machine(me, &identity, &shape, &store);
+        let mut chance = Chance::new(plan.seed, For::Gossip, stream);
+        let now = (kernel.clock_us(), chance.next());
+        let keeping = Keeping::open(me, identity.incarnation, &shape, &store, now)?;
+        let (version, charter) = (keeping.keeper.version(), keeping.keeper.charter().clone());
+        let gone = Gone { id: id_of(me), incarnation: identity.incarnation };
+        if charter.gone().contains(&gone) {
+            return Err(NotStarted::Gone);
+        }
+        let view = kernel.view_of(version, &charter);
+        let (gossip, buckets) = membership::machine(me, &identity, &shape, &store, &view);
         let handoff = Handoff::new(&store, kernel.clock_us());
         let mut node = Self {
             me,
@@ -129,10 +168,14 @@ impl Node {
             gossip,
             buckets,
             handoff,
+            whole: Arc::new(keeping.keeper.whole().to_vec()),
+            keeping,
+            view,
+            emptied: identity.generation == 1 && kernel.now > 0,
             looks: 0,
             stopping: false,
             slow_disk: 1,
-            chance: Chance::new(plan.seed, For::Gossip, stream),
+            chance,
             disk_chance: Chance::new(plan.seed, For::Disk, stream),
             shape,
         };
@@ -149,6 +192,7 @@ impl Node {
         self.announce_serving(kernel);
         let offset = self.chance.below(LOOK_US);
         kernel.node_after(offset, self.me, self.life, NodeEvent::Look);
+        kernel.node_after(offset / 2, self.me, self.life, NodeEvent::KeeperTick);
     }
 
     /// One of this node's own events.
@@ -162,6 +206,7 @@ impl Node {
             NodeEvent::Synced => self.synced(kernel),
             NodeEvent::Read { done, result } => self.done(done, *result, kernel),
             NodeEvent::Tick => self.tick(kernel),
+            NodeEvent::KeeperTick => self.keeper_time(kernel),
             NodeEvent::HandoffTick => self.handoff_time(kernel),
             NodeEvent::CoordinateHere { write, reply } => self.begin_write(*write, reply, kernel),
             NodeEvent::Drained => {}
@@ -254,11 +299,15 @@ impl Node {
                 if let Some(home) = hint_for {
                     self.hint_stored(home, kernel);
                 }
+                if let Err(error) = &result {
+                    self.report_damage(error, kernel);
+                }
                 let reply = replica::reply(id, result, durable);
                 kernel.send_reply(stream, generation, reply, 0);
             }
             Done::KeptHint { home } => self.hint_kept(home, result.is_ok(), kernel),
             Done::Nobody => {}
+            Done::Keeper { ticket, what } => self.keeper_engine_done(ticket, what, result, kernel),
             Done::Handoff { target, what } => self.handoff_engine_done(target, what, result, kernel),
         }
     }
@@ -294,7 +343,7 @@ impl Node {
 
     /// The epoch of the ring that requests go by.
     fn epoch(&self) -> u64 {
-        self.shape.ring.epoch()
+        self.view.epoch()
     }
 
     fn id(&self) -> dynamo_ring::NodeId {
@@ -323,6 +372,38 @@ impl Node {
     /// Whether it thinks that all these are up, and takes writes itself.
     pub fn thinks_well_of(&self, nodes: &[u8]) -> bool {
         nodes.iter().all(|node| self.peers[usize::from(*node)].standing == cluster::Standing::Up)
+    }
+
+    /// The version of the ring's register that it goes by.
+    pub fn ring_version(&self) -> u64 {
+        self.view.version
+    }
+
+    /// Whether its disk gives a vote on the ring.
+    pub fn votes(&self) -> bool {
+        self.keeping.keeper.votes()
+    }
+
+    /// What it reports of the step under way, in words.
+    pub fn part_in_step(&self) -> Option<String> {
+        let report = self.keeping.keeper.report();
+        self.view.charter.change()?;
+        let progress = self.keeping.keeper.progress(|id| format!("node-{}", crate::world::index_of(id)));
+        let blocked = progress.map(|progress| progress.blocked_by);
+        let fills: Vec<_> = report
+            .fills
+            .iter()
+            .map(|fill| format!("{}: {} once, {} wholly", fill.partition, fill.caught_up.len(), fill.complete.len()))
+            .collect();
+        Some(format!(
+            "node-{} (version {}, sealed {}, lets go {}, is filled with {fills:?}, blocked by {blocked:?} {})",
+            self.me, report.version, report.sealed, report.leftovers, report.blocked
+        ))
+    }
+
+    /// Partitions that it has and is no home of, and those that it is being filled with.
+    pub fn upkeep(&self) -> (usize, usize) {
+        (self.keeping.keeper.leftovers(), self.keeping.keeper.refilling())
     }
 
     pub fn buckets_digest(&self) -> u64 {

@@ -19,7 +19,7 @@ pub fn reply(id: u64, result: Result<Outcome, StoreError>, durable: bool) -> Rep
     let reply = match result {
         Ok(Outcome::State(state)) => Reply::State(state),
         Ok(_) => Reply::Ack { durable },
-        Err(error) => Reply::Refusal(refusal_of_store(&error)),
+        Err(error) => Reply::Refusal(refusal_of_store(&error), 0),
     };
     ReplicaReply { id, reply }
 }
@@ -31,6 +31,7 @@ pub fn refusal_of_store(error: &StoreError) -> Refusal {
         StoreError::HintsFull { .. } => Refusal::HintsFull,
         StoreError::Corrupt { .. } => Refusal::Corrupt,
         StoreError::Overloaded => Refusal::Overloaded,
+        StoreError::Sealed { .. } => Refusal::Sealed,
         StoreError::Closed => Refusal::Stopping,
         _ => Refusal::Invalid,
     }
@@ -39,58 +40,122 @@ pub fn refusal_of_store(error: &StoreError) -> Refusal {
 impl Node {
     /// Serves one request of a peer.
     pub fn serve(&mut self, stream: u16, generation: u32, request: ReplicaRequest, kernel: &mut Kernel) {
-        let id = request.id;
-        match request.ask {
-            ReplicaAsk::Write(write) => self.serve_write(stream, generation, id, write, kernel),
-            ReplicaAsk::Read { key, digest } => self.serve_read(stream, generation, id, key, digest, kernel),
+        let ReplicaRequest { id, epoch, ask } = request;
+        let (from, ..) = kernel.network.ends(stream);
+        if epoch > self.epoch() {
+            self.pull_ring_from(from, kernel);
+        }
+        let place = (stream, generation, id);
+        let refused = match ask {
+            ReplicaAsk::Write(write) => self.serve_write(place, epoch, write, kernel),
+            ReplicaAsk::Read { key, digest, strict } => self.serve_read(place, epoch, (key, digest, strict), kernel),
+            ReplicaAsk::Keep(question) => {
+                self.keeper_asked(from, place, *question, kernel);
+                Ok(())
+            }
             ReplicaAsk::Put { key, write } => {
                 let write = Write { key, ask: write, forwarded: true };
                 self.take_write(write, ReplyTo::Peer { stream, generation, id }, kernel);
+                Ok(())
             }
+        };
+        if let Err((refusal, epoch)) = refused {
+            let reply = ReplicaReply { id, reply: Reply::Refusal(refusal, epoch) };
+            kernel.send_reply(stream, generation, reply, 0);
         }
     }
 
-    fn serve_write(&mut self, stream: u16, generation: u32, id: u64, write: ReplicaWrite, kernel: &mut Kernel) {
+    fn serve_write(
+        &mut self,
+        (stream, generation, id): (u16, u32, u64),
+        epoch: u64,
+        write: ReplicaWrite,
+        kernel: &mut Kernel,
+    ) -> Result<(), (Refusal, u64)> {
         let ReplicaWrite { key, set, digest, mode, hint_for, sync, why } = write;
+        if hint_for.is_none() {
+            self.check_home(key, epoch, kernel)?;
+        }
         if why == Why::Repair && kernel.known_bad == Some(KnownBad::RepairOverwrites) {
             self.store.forget(&self.shape.key(key).record);
         }
         say!(kernel, "node-{} takes {why:?} of key-{key}{}", self.me, for_whom(hint_for));
         let durable = self.store.is_durable(sync);
         let hint_home = hint_for.map(index_of);
-        let (key, epoch) = (self.shape.key(key).record.clone(), self.epoch());
+        let key = self.shape.key(key).record.clone();
         let op = Op::Merge { key, set, digest, mode, hint_for, epoch, sync };
         let done = Done::Peer { stream, generation, id, durable, hint_for: hint_home };
         self.submit(op, done, kernel);
+        Ok(())
     }
 
-    fn serve_read(&mut self, stream: u16, generation: u32, id: u64, key: u16, digest: bool, kernel: &mut Kernel) {
+    /// Whether this node is a home of the key in a ring that is not older than the request's. (Whether it still takes
+    /// requests of the request's epoch is the engine's to know.)
+    fn check_home(&self, key: u16, epoch: u64, kernel: &Kernel) -> Result<(), (Refusal, u64)> {
+        let own = self.epoch();
+        if epoch > own {
+            cover!("ring.behind");
+            return Err((Refusal::Sealed, own));
+        }
+        let serves_on = kernel.known_bad == Some(KnownBad::TurnWithoutSeals) && epoch < own;
+        if !serves_on && !self.view.is_home(self.shape.partition(key), self.me) {
+            cover!("ring.no_home_any_more");
+            return Err((Refusal::Sealed, own));
+        }
+        Ok(())
+    }
+
+    fn check_whole(&self, key: u16) -> Result<(), (Refusal, u64)> {
+        if self.is_whole(self.shape.partition(key)) {
+            return Ok(());
+        }
+        cover!("get.refilling");
+        Err((Refusal::Sealed, 0))
+    }
+
+    fn serve_read(
+        &mut self,
+        (stream, generation, id): (u16, u32, u64),
+        epoch: u64,
+        (key, digest, strict): (u16, bool, bool),
+        kernel: &mut Kernel,
+    ) -> Result<(), (Refusal, u64)> {
+        if strict {
+            self.check_home(key, epoch, kernel)?;
+            self.check_whole(key)?;
+        }
         let bucket = usize::from(self.shape.key(key).bucket);
         let mode = if self.buckets[bucket] { self.shape.buckets[bucket].mode } else { Mode::Siblings };
-        let result = self.read_now(&self.state_of(key, mode, digest));
+        // A sloppy read takes what there is, wherever the partition is going.
+        let epoch = if strict { epoch } else { u64::MAX };
+        let result = self.read_now(&self.state_of(key, mode, epoch, digest));
         self.note_read(key, &result);
+        if let Err(error) = &result {
+            self.report_damage(error, kernel);
+        }
         let delay = self.read_time();
         kernel.send_reply(stream, generation, reply(id, result, false), delay);
+        Ok(())
     }
 
     /// The question for a key's state here.
-    pub(super) fn state_of(&self, key: u16, mode: Mode, digest_only: bool) -> Read {
+    pub(super) fn state_of(&self, key: u16, mode: Mode, epoch: u64, digest_only: bool) -> Read {
         let (hints, key) = (self.hints_to_read(key), self.shape.key(key).record.clone());
-        Read::State { key, hints, mode, epoch: u64::MAX, digest_only }
+        Read::State { key, hints, mode, epoch, digest_only }
     }
 
     /// Whose hints a read here has to look at: none where this node is a home, all homes' where it is a fallback.
     fn hints_to_read(&self, key: u16) -> SmallVec<[NodeId; 2]> {
-        let homes = self.shape.homes(key);
-        if homes.contains(&u16::from(self.me)) {
+        let homes = self.view.homes(self.shape.partition(key));
+        if homes.contains(&self.me) {
             return SmallVec::new();
         }
-        homes.iter().map(|home| id_of(*home as u8)).collect()
+        homes.iter().map(|home| id_of(*home)).collect()
     }
 
     pub(super) fn note_read(&self, key: u16, result: &Result<Outcome, StoreError>) {
         let found = matches!(result, Ok(Outcome::State(Some(_))));
-        if found && !self.shape.homes(key).contains(&u16::from(self.me)) {
+        if found && !self.view.is_home(self.shape.partition(key), self.me) {
             cover!("get.from_hints");
         }
     }

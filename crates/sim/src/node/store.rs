@@ -6,8 +6,8 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use dynamo_merkle::Shape as TreeShape;
-use dynamo_ring::NodeId;
+use dynamo_merkle::{Shape as TreeShape, Tree};
+use dynamo_ring::{NodeId, Partition};
 use dynamo_storage::{
     Applied, Core, CoreSettings, DiskState, Durability, HighWater, HintCount, Identity, Op, OpenFacts, Outcome, Read,
     RecordKey, StoreError,
@@ -55,6 +55,7 @@ pub struct Store {
     core: Core,
     durability: DurabilityPlan,
     known_bad: Option<KnownBad>,
+    lost_tail: bool,
     high_water: HighWater,
     waiting: Vec<(Op, Done)>,
     applying: bool,
@@ -89,12 +90,16 @@ impl Store {
         } else if !opened.new {
             cover!("store.opened_clean");
         }
+        if opened.lost_tail {
+            cover!("store.lost_tail");
+        }
         Ok(Self {
             disk,
             high_water: core.high_water(),
             core,
             durability: plan.cluster.durability,
             known_bad: kernel.known_bad,
+            lost_tail: opened.lost_tail,
             waiting: Vec::new(),
             applying: false,
             unsynced: Vec::new(),
@@ -104,6 +109,11 @@ impl Store {
             reopen_at_us: 0,
             reopen_wait_us: REOPEN_MIN_US,
         })
+    }
+
+    /// Whether the disk had lost writes that were durable when it was opened.
+    pub fn lost_tail(&self) -> bool {
+        self.lost_tail
     }
 
     /// Whether an engine write with this `sync` is on stable storage when it is done (§6.1).
@@ -189,6 +199,7 @@ impl Store {
             result => {
                 match &result {
                     Err(StoreError::HintsFull { .. }) => cover!("store.hints_full"),
+                    Err(StoreError::Sealed { .. }) => cover!("store.sealed"),
                     Err(StoreError::TooManySiblings { .. }) => cover!("put.too_many_siblings"),
                     _ => {}
                 }
@@ -315,6 +326,28 @@ impl Store {
 
     pub fn high_water(&self) -> HighWater {
         self.high_water
+    }
+
+    /// The lowest epoch under which this node still takes requests as a home of the partition.
+    pub fn fence(&self, partition: Partition) -> u64 {
+        self.core.fence(partition)
+    }
+
+    /// A partition's hash tree, as of the last commit.
+    pub fn with_tree<T>(&self, partition: Partition, read: impl FnOnce(&Tree) -> T) -> T {
+        self.core.with_tree(partition, read)
+    }
+
+    /// Known-bad variants alone: a tree that every third key is missing in.
+    pub fn tree_without_some(&self, partition: Partition) -> Tree {
+        let mut tree = self.with_tree(partition, Tree::clone);
+        for (slot, bytes) in self.disk.entries(Space::Data) {
+            let (Ok(key), Ok(record)) = (RecordKey::decode(&slot), Record::decode(&slot, bytes)) else { continue };
+            if key.partition() == partition && key.tree_hash() % 3 == 0 {
+                tree.apply(key.tree_hash(), Some(record.digest), None);
+            }
+        }
+        tree
     }
 
     /// Ends in order.

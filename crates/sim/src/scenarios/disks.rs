@@ -81,6 +81,19 @@ pub fn wiped(seed: u64, shape: &mut Chance) -> Plan {
     plan
 }
 
+/// A disk loses what was durable, and what stands beside the engine tells of it: the others have it.
+pub fn lost_tail(seed: u64, shape: &mut Chance) -> Plan {
+    let mut plan = five(seed, shape, 50_000);
+    fill(&mut plan, Mix::USUAL);
+    let mut chance = faults(seed);
+    let node = chance.below(5) as u8;
+    let at = chance.between(4_000, 15_000);
+    add(&mut plan, at, chance.between(50, 500), Fault::RollBack { node });
+    add(&mut plan, at + chance.between(4_000, 20_000), chance.between(200, 8_000), Fault::RollBack { node });
+    super::network::cut_some(&mut plan, 1);
+    plan
+}
+
 /// What was acknowledged was durable W times over, however slow the disks: power may go everywhere at once.
 pub fn blackouts(seed: u64, shape: &mut Chance) -> Plan {
     let mut plan = five(seed, shape, 40_000);

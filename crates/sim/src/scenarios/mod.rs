@@ -3,6 +3,7 @@
 mod disks;
 mod network;
 mod nodes;
+mod ring;
 mod workload;
 
 use crate::scenario::Scenario;
@@ -91,5 +92,61 @@ pub const ALL: &[Scenario] = &[
         name: "slow-ways",
         about: "every way is slow in its own measure, and a few keys are read and written all the time",
         plan: network::slow_ways,
+    },
+    Scenario {
+        name: "ring-changes",
+        about: "nodes join and leave while clients go on, and nodes crash now and then",
+        plan: ring::changes,
+    },
+    Scenario {
+        name: "ring-strict",
+        about: "nodes join and leave under strict clients, over slow ways",
+        plan: ring::strict,
+    },
+    Scenario {
+        name: "ring-rivals",
+        about: "two administrators at once, and one who takes back what he finds",
+        plan: ring::rivals,
+    },
+    Scenario {
+        name: "ring-split",
+        about: "the cluster is cut in two, and both sides want to change the ring",
+        plan: ring::split,
+    },
+    Scenario {
+        name: "ring-cut-short",
+        about: "whoever asks for a change is cut off while it is voted on",
+        plan: ring::cut_short,
+    },
+    Scenario {
+        name: "ring-dead",
+        about: "a dead node is replaced or removed, and comes back in the end",
+        plan: ring::dead,
+    },
+    Scenario {
+        name: "ring-three",
+        about: "of three nodes one is dead, and the two that are left replace it",
+        plan: ring::three,
+    },
+    Scenario {
+        name: "ring-troubled",
+        about: "the ring changes while nodes crash, stand still and are cut off",
+        plan: ring::troubled,
+    },
+    Scenario { name: "ring-wiped", about: "a member's disk is emptied while the ring changes", plan: ring::wiped },
+    Scenario {
+        name: "bit-flips",
+        about: "bits flip on a node's disk: requests and the scrub find them, the others have what is lost",
+        plan: ring::bit_flips,
+    },
+    Scenario {
+        name: "lost-tail",
+        about: "a disk loses what was durable, and is filled again by the others",
+        plan: disks::lost_tail,
+    },
+    Scenario {
+        name: "ring-full-disks",
+        about: "the ring changes while disks are full or fail",
+        plan: ring::full_disks,
     },
 ];

@@ -36,6 +36,7 @@ pub fn five(seed: u64, chance: &mut Chance, run_ms: u32) -> Plan {
         seed,
         cluster: ClusterPlan {
             nodes: 5,
+            spares: 0,
             zones: *chance.pick(&[1, 3, 5]),
             replication: 3,
             partitions: 16,
@@ -54,6 +55,7 @@ pub fn five(seed: u64, chance: &mut Chance, run_ms: u32) -> Plan {
         settle_ms: 90_000,
         clients: Vec::new(),
         faults: Vec::new(),
+        edits: Vec::new(),
     }
 }
 

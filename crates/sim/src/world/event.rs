@@ -42,6 +42,8 @@ pub enum Event {
     FaultBegins { fault: u16 },
     /// A fault ends.
     FaultEnds { fault: u16 },
+    /// An administrator asks for a change of the ring.
+    AdminActs { edit: u16, tries: u8 },
     /// A flapping cut turns.
     FaultTurns { fault: u16, cut: bool },
 }
@@ -66,6 +68,8 @@ pub enum NodeEvent {
     Tick,
     /// Time for handoff.
     HandoffTick,
+    /// Time for the keeper.
+    KeeperTick,
     /// A write that no home took is coordinated here.
     CoordinateHere { write: Box<crate::node::Write>, reply: crate::node::ReplyTo },
     /// A stopping node has had its time to finish.

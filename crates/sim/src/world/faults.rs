@@ -66,7 +66,7 @@ impl World {
                 self.hold_down(*node, true);
                 let host = &mut self.hosts[usize::from(*node)];
                 if let Some(old) = host.snapshot.replace(volume) {
-                    host.mount(old);
+                    host.mount_engine(old);
                 }
             }
             Fault::Clone { node, of } => {

@@ -15,7 +15,7 @@ use crate::{
     disk::{Image, SimDisk, new_disk},
     known_bad::KnownBad,
     message::{Class, Lost, ReplicaReply, ReplicaRequest},
-    node::{Identity, Node, stored_table},
+    node::{Identity, Node, NotStarted, stored_table},
 };
 
 /// How long a node that stops in order waits for its requests, microseconds.
@@ -58,6 +58,8 @@ pub struct Host {
     pub slow_disk: u32,
     /// Faults that keep it down.
     pub held_down: u8,
+    /// Its disk's node has left the cluster: it does not start any more.
+    pub retired: bool,
     pub chance: Chance,
 }
 
@@ -73,6 +75,7 @@ impl Host {
             own: None,
             slow_disk: 1,
             held_down: 0,
+            retired: false,
             chance: Chance::new(seed, For::Node, u64::from(node)),
         }
     }
@@ -84,6 +87,11 @@ impl Host {
             beside.high_water = Some(node.high_water());
         }
         Volume { image: self.disk.image(), beside }
+    }
+
+    /// The engine's files as they were; what stands beside them stays, and tells of it.
+    pub fn mount_engine(&mut self, old: Volume) {
+        self.disk.restore(old.image);
     }
 
     pub fn mount(&mut self, volume: Volume) {
@@ -137,7 +145,14 @@ impl World {
                 started.set_disk_speed(host.slow_disk);
                 host.node = Some(Box::new(started));
             }
-            Err(error) => {
+            Err(NotStarted::Gone) => {
+                cover!("identity.gone");
+                say!(self.kernel, "node-{node} does not start: it left its cluster with what its disk holds");
+                host.disk.process_ends();
+                host.retired = true;
+                self.kernel.powers[usize::from(node)] = Power::Down;
+            }
+            Err(NotStarted::Store(error)) => {
                 say!(self.kernel, "node-{node} does not start: {error}");
                 host.disk.process_ends();
                 self.kernel.powers[usize::from(node)] = Power::Down;

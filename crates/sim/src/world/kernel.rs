@@ -1,14 +1,33 @@
 //! What all parts of a run share: time, the queue, the network, the history, the trace.
 
-use dynamo_ring::{Member, NodeId, PartitionCount, Position, Ring};
+use std::{collections::BTreeMap, rc::Rc, sync::Arc};
+
+use dynamo_ring::{Member, NodeId, Partition, PartitionCount, Position, Ring, charter::Charter};
 use dynamo_storage::RecordKey;
 use dynamo_version::Mode;
 
-use super::{event::Event, event::NodeEvent, queue::Queue};
+use super::{event::Event, event::NodeEvent, queue::Queue, view::View};
 use crate::{
-    check::void_promises, fault::Fault, history::History, known_bad::KnownBad, network::Network, node::ReplyTo,
-    plan::Plan, trace::Trace,
+    check::{Seals, Violation, void_promises},
+    coverage::cover,
+    fault::Fault,
+    history::History,
+    known_bad::KnownBad,
+    network::Network,
+    plan::Plan,
+    trace::Trace,
 };
+
+/// Says something in the trace; what it says is only worked out where somebody listens.
+macro_rules! say {
+    ($kernel:expr, $($format:tt)*) => {
+        if $kernel.trace.is_on() {
+            let line = format!($($format)*);
+            $kernel.trace.line($kernel.now, line);
+        }
+    };
+}
+pub(crate) use say;
 
 /// When a run begins, milliseconds since the Unix epoch, by a right clock.
 pub const EPOCH_MS: u64 = 1_700_000_000_000;
@@ -42,6 +61,7 @@ pub struct Bucket {
 /// What does not change in a run.
 pub struct Shape {
     pub plan: Plan,
+    /// The first.
     pub ring: Ring,
     pub keys: Vec<Key>,
     pub buckets: Vec<Bucket>,
@@ -57,7 +77,7 @@ impl Shape {
             zone: format!("zone-{}", node % cluster.zones),
             weight: 1,
         };
-        let members = (0..cluster.nodes).map(member).collect();
+        let members = (0..cluster.nodes - cluster.spares).map(member).collect();
         let ring = Ring::bootstrap(cluster.replication, partitions, members).expect("a plan's cluster has a ring");
         let buckets: Vec<Bucket> = (0..plan.buckets.len()).map(|at| bucket(&plan, at)).collect();
         let key = |at: u16| {
@@ -79,14 +99,8 @@ impl Shape {
         &self.buckets[usize::from(self.key(key).bucket)]
     }
 
-    /// The nodes of a key's walk: homes first.
-    pub fn walk(&self, key: u16) -> &[u16] {
-        self.ring.walk_ids(self.key(key).record.partition())
-    }
-
-    /// The key's home replicas.
-    pub fn homes(&self, key: u16) -> &[u16] {
-        &self.walk(key)[..self.ring.homes()]
+    pub fn partition(&self, key: u16) -> Partition {
+        self.key(key).record.partition()
     }
 
     pub fn nodes(&self) -> u8 {
@@ -127,6 +141,11 @@ pub struct Kernel {
     pub lives: Vec<u32>,
     /// Faults under way that make answers uncertain.
     disturbances: u32,
+    /// Every value of the ring's register that a node has gone by.
+    views: BTreeMap<u64, Rc<View>>,
+    pub seals: Seals,
+    /// What must not be, found while it went on.
+    pub violation: Option<Violation>,
     queue: Queue<Event>,
     /// Sums up all that happened: two runs that differ anywhere differ in it.
     pub fingerprint: u64,
@@ -137,6 +156,7 @@ impl Kernel {
     pub fn new(shape: std::rc::Rc<Shape>, trace: Trace, known_bad: Option<KnownBad>) -> Self {
         let network = Network::new(&shape.plan);
         let nodes = usize::from(shape.nodes());
+        let first = View::new(1, Arc::new(Charter::first(shape.ring.clone())));
         Self {
             now: 0,
             shape,
@@ -148,10 +168,75 @@ impl Kernel {
             powers: vec![Power::Off; nodes],
             lives: vec![0; nodes],
             disturbances: 0,
+            views: BTreeMap::from([(1, Rc::new(first))]),
+            seals: Seals::default(),
+            violation: None,
             queue: Queue::new(),
             fingerprint: 0xcbf2_9ce4_8422_2325,
             events: 0,
         }
+    }
+
+    /// A value of the register as a node goes by it. There is one of each version, and one ring of each epoch.
+    pub fn view_of(&mut self, version: u64, charter: &Arc<Charter>) -> Rc<View> {
+        if let Some(known) = self.views.get(&version) {
+            let known = known.clone();
+            if *known.charter != **charter {
+                self.broken("ring", format!("there are two values of version {version} of the register"));
+                return Rc::new(View::new(version, charter.clone()));
+            }
+            return known;
+        }
+        let view = Rc::new(View::new(version, charter.clone()));
+        let other = self.views.values().find(|other| other.epoch() == view.epoch() && other.ring() != view.ring());
+        if let Some(other) = other {
+            let what = format!("versions {} and {version} have two rings of epoch {}", other.version, view.epoch());
+            self.broken("ring", what);
+        }
+        if let Err(error) = view.ring().check() {
+            self.broken("ring", format!("the ring of epoch {} is none: {error}", view.epoch()));
+        }
+        self.note_view(&view);
+        if let Some(lasted) = self.seals.turned(view.epoch(), self.now) {
+            let what =
+                format!("requests waited {} ms for epoch {}, and nothing was wrong", lasted / 1000, view.epoch());
+            self.broken("seals", what);
+        }
+        self.views.insert(version, view.clone());
+        self.changed();
+        view
+    }
+
+    fn note_view(&self, view: &View) {
+        let before = self.views.range(..view.version).next_back().map(|(_, before)| before);
+        let Some(before) = before else { return };
+        let (old, new) = (&before.charter, &view.charter);
+        if new.ring().epoch() == old.ring().epoch() + 1 {
+            let steps = |charter: &Charter| charter.change().map_or(0, |change| change.steps.len());
+            match (old.change(), new.ring().owners() == old.ring().owners()) {
+                (Some(_), true) if steps(old) == steps(new) => cover!("ring.unsealed"),
+                (Some(_), _) => cover!("ring.turned"),
+                (None, _) => {}
+            }
+        }
+        if new.change().is_none() && old.change().is_some() {
+            cover!("ring.change_done");
+        }
+        let admitted = new.gone().len() > old.gone().len() && old.change().is_none() && new.change().is_none();
+        if admitted {
+            cover!("ring.life_admitted");
+        }
+    }
+
+    /// The newest value of the register that any node goes by.
+    pub fn newest(&self) -> &Rc<View> {
+        self.views.last_key_value().expect("there is a first").1
+    }
+
+    /// Something must not be.
+    pub fn broken(&mut self, checker: &str, what: String) {
+        say!(self, "!!! {what}");
+        self.violation.get_or_insert_with(|| Violation::new(checker, None, what));
     }
 
     pub fn at(&mut self, at: u64, event: Event) {
@@ -193,6 +278,7 @@ impl Kernel {
     /// A fault begins or ends.
     pub fn disturbed(&mut self, fault: &Fault, begins: bool) {
         self.changed();
+        self.seals.fault(begins, self.now);
         let steady = matches!(fault, Fault::Crash { .. } | Fault::Cut { flap_ms: 0, .. });
         if !steady {
             self.disturbances = if begins { self.disturbances + 1 } else { self.disturbances - 1 };
@@ -201,12 +287,7 @@ impl Kernel {
 
     /// Whether nothing has changed for so long, and nothing goes on that makes answers uncertain.
     pub fn calm_for(&self, us: u64) -> bool {
-        self.disturbances == 0 && self.network.changed_us + us <= self.now
-    }
-
-    /// Whether an answer goes to the one who reads everything at the end.
-    pub fn is_auditor(&self, reply: &ReplyTo) -> bool {
-        matches!(reply, ReplyTo::Client { client, .. } if usize::from(*client) == self.shape.plan.clients.len())
+        self.disturbances == 0 && self.newest().charter.change().is_none() && self.network.changed_us + us <= self.now
     }
 
     /// What a node's wall clock says, milliseconds since the Unix epoch.
@@ -219,14 +300,3 @@ impl Kernel {
         self.now + 1_000_000
     }
 }
-
-/// Says something in the trace; what it says is only worked out where somebody listens.
-macro_rules! say {
-    ($kernel:expr, $($format:tt)*) => {
-        if $kernel.trace.is_on() {
-            let line = format!($($format)*);
-            $kernel.trace.line($kernel.now, line);
-        }
-    };
-}
-pub(crate) use say;

@@ -1,5 +1,6 @@
 //! One run: nodes, clients, network and faults under virtual time. Everything follows from the plan.
 
+mod admin;
 mod event;
 mod faults;
 mod hosts;
@@ -7,6 +8,7 @@ mod kernel;
 mod queue;
 mod settle;
 mod streams;
+mod view;
 
 use std::rc::Rc;
 
@@ -15,6 +17,7 @@ pub(crate) use self::kernel::say;
 pub use self::{
     event::{Event, NodeEvent},
     kernel::{EPOCH_MS, Kernel, Power, Shape, id_of, index_of},
+    view::View,
 };
 use crate::{
     chance::{Chance, For},
@@ -30,8 +33,6 @@ pub struct World {
     pub kernel: Kernel,
     hosts: Vec<Host>,
     clients: Vec<Client>,
-    /// Reads every key when all is over.
-    auditor: Client,
     chance: Chance,
     /// Faults that are under way, by number.
     active: Vec<u16>,
@@ -46,10 +47,9 @@ impl World {
         let hosts = (0..shape.nodes()).map(|node| Host::new(node, plan.seed)).collect();
         let client = |index: usize| Client::new(index as u8, plan.clients.get(index).cloned().unwrap_or_default());
         let clients = (0..plan.clients.len()).map(client).collect();
-        let auditor = client(plan.clients.len());
         let chance = Chance::new(plan.seed, For::Node, u64::from(u32::MAX));
         let kernel = Kernel::new(shape, trace, known_bad);
-        Self { kernel, hosts, clients, auditor, chance, active: Vec::new(), flapping_open: Vec::new() }
+        Self { kernel, hosts, clients, chance, active: Vec::new(), flapping_open: Vec::new() }
     }
 
     /// Runs until all faults are over and clients have stopped.
@@ -64,6 +64,9 @@ impl World {
             if at < shape.plan.run_us() {
                 self.kernel.at(at, Event::FaultBegins { fault: number as u16 });
             }
+        }
+        for (number, edit) in shape.plan.edits.iter().enumerate() {
+            self.kernel.at(u64::from(edit.at_ms) * 1000, Event::AdminActs { edit: number as u16, tries: 0 });
         }
         for client in &self.clients {
             client.plan_next(&mut self.kernel);
@@ -93,6 +96,7 @@ impl World {
             | Event::ClientTimeout { .. } => self.client_event(event),
             Event::FaultBegins { fault } => self.fault_begins(fault),
             Event::FaultEnds { fault } => self.fault_ends(fault),
+            Event::AdminActs { edit, tries } => self.admin_acts(edit, tries),
             Event::FaultTurns { fault, cut } => self.fault_turns(fault, cut),
             _ => self.stream_event(event),
         }
@@ -148,8 +152,7 @@ impl World {
             | Event::ClientTimeout { client, .. } => *client,
             _ => unreachable!("only clients' events come here"),
         };
-        let auditor = &mut self.auditor;
-        let client = self.clients.get_mut(usize::from(number)).unwrap_or(auditor);
+        let client = &mut self.clients[usize::from(number)];
         match event {
             Event::ClientBegins { .. } => client.begin(&mut self.kernel),
             Event::Answer { attempt, answer, .. } => client.on_answer(attempt, *answer, &mut self.kernel),

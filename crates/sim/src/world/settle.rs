@@ -1,4 +1,4 @@
-//! After the faults: waiting until the cluster has settled, reading every key once more, and looking at the replicas.
+//! After the faults: waiting until the cluster has settled by itself, and looking at the replicas.
 
 use dynamo_storage::{
     engine::{Reading, Space},
@@ -7,16 +7,11 @@ use dynamo_storage::{
 use dynamo_version::SiblingSet;
 use smallvec::SmallVec;
 
-use super::{World, kernel::say};
-use crate::{
-    check::Violation,
-    plan::{OpKind, PlannedOp},
-};
+use super::World;
+use crate::check::Violation;
 
 /// How often it is looked whether all is settled, microseconds.
 const STEP_US: u64 = 250_000;
-/// Reads of every key: the first repairs, the second finds nothing to repair.
-const AUDITS: usize = 3;
 
 /// A home's state of a key.
 pub struct Replica {
@@ -38,9 +33,10 @@ impl World {
     /// Waits; `Some` says what is not done in time.
     fn wait_until_quiet(&mut self, until: u64) -> Option<Violation> {
         loop {
-            let what = self.unsettled()?;
+            let what =
+                self.unsettled().map(|what| Violation::new("settle", None, what)).or_else(|| self.difference())?;
             if self.kernel.now >= until {
-                return Some(Violation::new("settle", None, what));
+                return Some(what);
             }
             let next = self.kernel.now + STEP_US;
             self.run_until(next);
@@ -49,18 +45,32 @@ impl World {
 
     /// What is still to be done, if anything is.
     fn unsettled(&self) -> Option<String> {
-        let nodes: Vec<u8> = (0..self.kernel.shape.nodes()).collect();
-        for (number, host) in self.hosts.iter().enumerate() {
+        let nodes: Vec<u8> =
+            (0..self.kernel.shape.nodes()).filter(|node| !self.hosts[usize::from(*node)].retired).collect();
+        let newest = self.kernel.newest();
+        if let Some(change) = newest.charter.change() {
+            let said = self.hosts.iter().filter_map(|host| host.node.as_ref()?.part_in_step());
+            let said: Vec<String> = said.collect();
+            return Some(format!("a change of the ring is under way: {}; {}", change.what, said.join("; ")));
+        }
+        for (number, host) in self.hosts.iter().enumerate().filter(|(_, host)| !host.retired) {
             let Some(node) = &host.node else { return Some(format!("node-{number} is not running")) };
+            let (leftovers, refilling) = node.upkeep();
             let checks = [
+                (newest.version - node.ring_version(), "versions of the ring's register to learn"),
+                (leftovers as u64, "partitions to let go"),
+                (refilling as u64, "partitions to be filled with"),
                 (node.requests_in_flight() as u64, "requests in flight"),
                 (node.hints_held(), "hints held"),
                 (node.hints_sent() as u64, "hints sent and not confirmed"),
-                (node.streams_down() as u64, "streams to open"),
+                (node.streams_down(&nodes) as u64, "streams to open"),
                 (node.store_waits() as u64, "operations in its store's queue"),
             ];
             if let Some((count, what)) = checks.iter().find(|(count, _)| *count > 0) {
                 return Some(format!("node-{number} has {count} {what}"));
+            }
+            if newest.is_member(number as u8) && !node.votes() {
+                return Some(format!("node-{number} has no vote on the ring"));
             }
             if !node.thinks_well_of(&nodes) {
                 return Some(format!("node-{number} takes a node for less than up"));
@@ -81,31 +91,8 @@ impl World {
         if !digests.all(|digest| Some(digest) == first) {
             return Some("the tables of buckets differ".into());
         }
-        let busy = self.clients.iter().chain([&self.auditor]).filter(|client| client.is_busy()).count();
+        let busy = self.clients.iter().filter(|client| client.is_busy()).count();
         (busy > 0).then(|| format!("{busy} clients wait for answers"))
-    }
-
-    /// Reads every key at all its homes, as a client would; what homes miss is repaired by that.
-    pub fn audit(&mut self) -> Option<Violation> {
-        let shape = self.kernel.shape.clone();
-        let until = self.kernel.now + u64::from(shape.plan.settle_ms) * 1000;
-        for round in 0..AUDITS {
-            if round > 0 && self.difference().is_none() {
-                return None;
-            }
-            say!(self.kernel, "*** every key is read at all its homes, round {}", round + 1);
-            let at_ms = (self.kernel.now / 1000) as u32;
-            let read = |key| PlannedOp { at_ms, key, what: OpKind::Get, via: None };
-            let failed = self.kernel.history.failed_reads;
-            self.auditor.add((0..shape.plan.keys).map(read), &mut self.kernel);
-            if let Some(violation) = self.wait_until_quiet(until) {
-                return Some(violation);
-            }
-            if self.kernel.history.failed_reads > failed && !shape.plan.damages() {
-                return Some(Violation::new("settle", None, "a read fails although nothing is wrong any more".into()));
-            }
-        }
-        self.difference()
     }
 
     /// The first key that two of its homes hold differently.
@@ -113,7 +100,11 @@ impl World {
         let shape = self.kernel.shape.clone();
         (0..shape.plan.keys).find_map(|key| {
             let replicas = self.replicas(key);
-            let mut sound = replicas.iter().filter(|replica| !replica.damaged);
+            if let Some(replica) = replicas.iter().find(|replica| replica.damaged) {
+                let what = format!("node-{} holds a damaged record of it", replica.node);
+                return Some(Violation::new("convergence", Some(key), what));
+            }
+            let mut sound = replicas.iter();
             let first = sound.next()?;
             let other = sound.find(|replica| replica.digest != first.digest)?;
             let what = format!("node-{} and node-{} hold it differently", first.node, other.node);
@@ -134,6 +125,6 @@ impl World {
             let set = record.and_then(|record| SiblingSet::decode(record.set).ok());
             Replica { node, digest, damaged: set.is_none(), set }
         };
-        shape.homes(key).iter().map(|node| state(*node as u8)).collect()
+        self.kernel.newest().homes(shape.partition(key)).iter().map(|node| state(*node)).collect()
     }
 }

@@ -61,7 +61,7 @@ impl Node {
             let ask = ReplicaAsk::Put { key: entry.write.key, write: entry.write.ask.clone() };
             let peer = index_of(entry.home);
             say!(kernel, "node-{} sends write {} on to node-{peer}", self.me, entry.write.ask.write);
-            if self.send(peer, Class::Foreground, ReplicaRequest { id, ask }, kernel).is_ok() {
+            if self.send(peer, Class::Foreground, ReplicaRequest { id, epoch: self.epoch(), ask }, kernel).is_ok() {
                 return Ended::No;
             }
             entry.tried.push(entry.home);

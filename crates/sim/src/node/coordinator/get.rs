@@ -7,7 +7,11 @@ use dynamo_storage::{Op, Outcome, StoreError};
 use dynamo_version::{Payload, SiblingSet};
 use smallvec::SmallVec;
 
-use super::{DEADLINE_US, Ended, Entry, REPLICA_US, ReplyTo, not_enough};
+use super::{
+    DEADLINE_US, Ended, Entry, REPLICA_US, ReplyTo,
+    again::{Once, is_turning},
+    not_enough,
+};
 use crate::{
     coverage::cover,
     known_bad::KnownBad,
@@ -20,7 +24,10 @@ use crate::{
 pub(in crate::node) struct GetEntry {
     key: u16,
     pub(super) machine: Get,
+    epoch: u64,
     began_us: u64,
+    /// The client's patience.
+    until_us: u64,
     reply: Option<ReplyTo>,
 }
 
@@ -29,15 +36,17 @@ impl Node {
         if self.stopping {
             return self.give(reply, Err(Refused::NotReady), kernel);
         }
+        self.get_until(key, reply, kernel.clock_us() + DEADLINE_US, kernel);
+    }
+
+    pub(super) fn get_until(&mut self, key: u16, reply: ReplyTo, until_us: u64, kernel: &mut Kernel) {
         if !self.buckets[usize::from(self.shape.key(key).bucket)] {
             return self.give(reply, Err(Refused::UnknownBucket), kernel);
         }
         let now = kernel.clock_us();
         let bucket = self.shape.bucket_of(key);
-        // An auditor's read at the end asks all homes.
-        let r = if kernel.is_auditor(&reply) { self.shape.ring.homes() as u8 } else { bucket.r };
         let settings = GetSettings {
-            r,
+            r: bucket.r,
             sloppy: !bucket.strict,
             mode: bucket.mode,
             hedge_after_us: self.latencies.hedge_us,
@@ -51,7 +60,8 @@ impl Node {
                 self.give(reply, Err(not_enough(&error)), kernel);
             }
             Ok(machine) => {
-                let entry = GetEntry { key, machine, began_us: now, reply: Some(reply) };
+                let epoch = self.epoch();
+                let entry = GetEntry { key, machine, epoch, began_us: now, until_us, reply: Some(reply) };
                 let id = self.insert(Entry::Get(Box::new(entry)), kernel);
                 self.with_get(id, kernel, |entry, now, effects| entry.machine.start(now, effects));
             }
@@ -63,7 +73,10 @@ impl Node {
         match result {
             Ok(Outcome::State(state)) => self.answered(id, self.me, state, kernel),
             Ok(_) => self.on_refusal(id, self.me, Refusal::Invalid, kernel),
-            Err(error) => self.on_refusal(id, self.me, refusal_of_store(&error), kernel),
+            Err(error) => {
+                self.report_damage(&error, kernel);
+                self.on_refusal(id, self.me, refusal_of_store(&error), kernel);
+            }
         }
     }
 
@@ -125,6 +138,11 @@ impl Node {
                     }
                 }
                 GetEffect::Answer(answer) => self.answer(entry, answer, kernel),
+                GetEffect::Fail(error) if is_turning(&error) && Self::may_try_again(entry.until_us, kernel) => {
+                    if let Some(reply) = entry.reply.take() {
+                        self.try_again(Once::Get(entry.key), reply, entry.until_us, kernel);
+                    }
+                }
                 GetEffect::Fail(error) => {
                     cover!("get.failed");
                     say!(kernel, "node-{} fails a get of key-{}: {error}", self.me, entry.key);
@@ -132,7 +150,7 @@ impl Node {
                         self.give(reply, Err(not_enough(&error)), kernel);
                     }
                 }
-                GetEffect::Repair { to, state } => self.repair(entry.key, to, state, kernel),
+                GetEffect::Repair { to, state } => self.repair(entry, to, state, kernel),
                 GetEffect::Finished => return Ended::Yes,
             }
         }
@@ -142,7 +160,13 @@ impl Node {
     fn ask(&mut self, id: u64, entry: &GetEntry, to: NodeId, digest: bool, kernel: &mut Kernel) -> Result<(), Refusal> {
         let (peer, key) = (index_of(to), entry.key);
         if peer == self.me {
-            let read = self.state_of(key, self.shape.bucket_of(key).mode, digest);
+            let bucket = self.shape.bucket_of(key);
+            if bucket.strict && !self.is_whole(self.shape.partition(key)) {
+                cover!("get.refilling");
+                return Err(Refusal::Sealed);
+            }
+            let epoch = if bucket.strict { entry.epoch } else { u64::MAX };
+            let read = self.state_of(key, bucket.mode, epoch, digest);
             let result = self.read_now(&read);
             self.note_read(key, &result);
             let after = self.read_time();
@@ -152,7 +176,8 @@ impl Node {
             return Ok(());
         }
         say!(kernel, "node-{} asks node-{peer} for key-{key}{}", self.me, if digest { "'s digest" } else { "" });
-        let request = ReplicaRequest { id, ask: ReplicaAsk::Read { key, digest } };
+        let strict = self.shape.bucket_of(key).strict;
+        let request = ReplicaRequest { id, epoch: entry.epoch, ask: ReplicaAsk::Read { key, digest, strict } };
         self.send(peer, Class::Foreground, request, kernel)
     }
 
@@ -183,7 +208,8 @@ impl Node {
     }
 
     /// Sends a stale home what it misses. Nobody waits for it: a repair that is lost is made by the next read.
-    fn repair(&mut self, key: u16, to: NodeId, Found { encoded: set, digest }: Found, kernel: &mut Kernel) {
+    fn repair(&mut self, entry: &GetEntry, to: NodeId, Found { encoded: set, digest }: Found, kernel: &mut Kernel) {
+        let (key, epoch) = (entry.key, entry.epoch);
         let mode = self.shape.bucket_of(key).mode;
         let peer = index_of(to);
         say!(kernel, "node-{} repairs key-{key} at node-{peer}", self.me);
@@ -193,13 +219,13 @@ impl Node {
             if kernel.known_bad == Some(KnownBad::RepairOverwrites) {
                 self.store.forget(&record);
             }
-            let epoch = self.epoch();
             let op = Op::Merge { key: record, set, digest, mode, hint_for: None, epoch, sync: false };
             return self.submit(op, Done::Nobody, kernel);
         }
         cover!("get.repaired");
         let write = ReplicaWrite { key, set, digest, mode, hint_for: None, sync: false, why: Why::Repair };
         // Number 0 is nobody's: the acknowledgement finds no request and is dropped.
-        let _ = self.send(peer, Class::Foreground, ReplicaRequest { id: 0, ask: ReplicaAsk::Write(write) }, kernel);
+        let _ =
+            self.send(peer, Class::Foreground, ReplicaRequest { id: 0, epoch, ask: ReplicaAsk::Write(write) }, kernel);
     }
 }

@@ -1,5 +1,6 @@
 //! Coordination of clients' requests (§4.5, 6.4): the simulator's `node/src/coordinator/`. One `quorum` machine a request.
 
+pub(super) mod again;
 mod forward;
 mod get;
 mod put;
@@ -11,7 +12,7 @@ use dynamo_quorum::{Durability, NotEnough, Refusal};
 use dynamo_storage::StoreError;
 use dynamo_version::{Causality, Timestamp};
 
-use self::{forward::ForwardEntry, get::GetEntry, put::PutEntry};
+use self::{again::Waiting, forward::ForwardEntry, get::GetEntry, put::PutEntry};
 use super::Node;
 use crate::{
     coverage::cover,
@@ -64,13 +65,15 @@ enum Ended {
 pub struct Requests {
     entries: BTreeMap<u64, Entry>,
     last: u64,
+    /// Those that met the ring while it turned.
+    again: Vec<Waiting>,
     /// When the next look at the clock is planned.
     tick_at: Option<u64>,
 }
 
 impl Requests {
     pub fn len(&self) -> usize {
-        self.entries.len()
+        self.entries.len() + self.again.len()
     }
 
     fn insert(&mut self, entry: Entry) -> u64 {
@@ -172,7 +175,21 @@ impl Node {
             Reply::Ack { durable } => self.put_acked(id, peer, durable, kernel),
             Reply::State(state) => self.answered(id, peer, state, kernel),
             Reply::Put(answer) => self.forwarded(id, peer, answer, kernel),
-            Reply::Refusal(refusal) => self.on_refusal(id, peer, refusal, kernel),
+            Reply::Refusal(refusal, epoch) => {
+                self.compare_rings(peer, epoch, kernel);
+                self.on_refusal(id, peer, refusal, kernel);
+            }
+            Reply::Keep(_) => self.on_refusal(id, peer, Refusal::Invalid, kernel),
+        }
+    }
+
+    /// A refusal tells the peer's epoch where that is the reason: the one whose ring is older gets the newer one.
+    fn compare_rings(&mut self, peer: u8, epoch: u64, kernel: &mut Kernel) {
+        match epoch.cmp(&self.epoch()) {
+            _ if epoch == 0 => {}
+            std::cmp::Ordering::Greater => self.pull_ring_from(peer, kernel),
+            std::cmp::Ordering::Less => self.tell_ring_to(peer, kernel),
+            std::cmp::Ordering::Equal => {}
         }
     }
 
@@ -243,7 +260,9 @@ impl Node {
                 Entry::Forward(forward) => node.forward_time(id, forward, now, kernel),
             });
         }
-        let next = self.requests.entries.values().filter_map(Entry::next_time).min();
+        self.begin_again(now, kernel);
+        let entries = self.requests.entries.values().filter_map(Entry::next_time);
+        let next = entries.chain(self.requests.again.iter().map(|waiting| waiting.due_us)).min();
         self.plan_tick(next, kernel);
     }
 }
@@ -267,7 +286,7 @@ fn refused_by_store(error: &StoreError) -> Refused {
     cover!("put.not_minted");
     match error {
         StoreError::DiskFull | StoreError::HintsFull { .. } => Refused::DiskFull,
-        StoreError::Closed => Refused::NotReady,
+        StoreError::Closed | StoreError::Sealed { .. } => Refused::NotReady,
         StoreError::TooManySiblings { .. } => Refused::TooManySiblings,
         _ => Refused::Internal,
     }

@@ -7,7 +7,11 @@ use dynamo_storage::{Applied, Op, StoreError};
 use dynamo_version::{Causality, Mode, Payload, SiblingSet, Timestamp};
 use smallvec::SmallVec;
 
-use super::{DEADLINE_US, Ended, Entry, REPLICA_US, ReplyTo, Write, forward, not_enough, refused_by_store};
+use super::{
+    DEADLINE_US, Ended, Entry, REPLICA_US, ReplyTo, Write,
+    again::{Once, is_turning},
+    forward, not_enough, refused_by_store,
+};
 use crate::{
     coverage::cover,
     history::{Minted, WriteId},
@@ -25,6 +29,11 @@ use crate::{
 pub(in crate::node) struct PutEntry {
     key: u16,
     write: WriteId,
+    epoch: u64,
+    /// What is written again where the ring turned meanwhile.
+    again: Write,
+    /// The client's patience.
+    until_us: u64,
     seen: Causality,
     seen_ts: Timestamp,
     pub(super) machine: Put,
@@ -39,6 +48,10 @@ pub(in crate::node) struct PutEntry {
 
 impl Node {
     pub(in crate::node) fn begin_write(&mut self, write: Write, reply: ReplyTo, kernel: &mut Kernel) {
+        self.write_until(write, reply, kernel.clock_us() + DEADLINE_US, kernel);
+    }
+
+    pub(super) fn write_until(&mut self, write: Write, reply: ReplyTo, until_us: u64, kernel: &mut Kernel) {
         let (seen, seen_ts, candidates, settings) = match self.check_write(&write) {
             Ok(checked) => checked,
             Err(refused) => return self.give(reply, Err(refused), kernel),
@@ -53,7 +66,7 @@ impl Node {
             cover!("put.coordinated_without_home");
         }
         match Put::new(self.id(), &candidates, settings, true, kernel.clock_us()) {
-            Ok(machine) => self.mint(machine, write, (seen, seen_ts), reply, kernel),
+            Ok(machine) => self.mint(machine, write, (seen, seen_ts), (reply, until_us), kernel),
             Err(error) => {
                 cover!("put.refused_at_once");
                 say!(kernel, "node-{} refuses write {} at once: {error}", self.me, write.ask.write);
@@ -87,7 +100,7 @@ impl Node {
         machine: Put,
         write: Write,
         (seen, seen_ts): (Causality, Timestamp),
-        reply: ReplyTo,
+        (reply, until_us): (ReplyTo, u64),
         kernel: &mut Kernel,
     ) {
         let (hint_for, sync) = (machine.local_hint(), machine.local_sync());
@@ -95,6 +108,9 @@ impl Node {
         let entry = PutEntry {
             key: write.key,
             write: write.ask.write,
+            epoch: self.epoch(),
+            again: write.clone(),
+            until_us,
             seen: seen.clone(),
             seen_ts,
             machine,
@@ -134,7 +150,8 @@ impl Node {
             {
                 seen.join(set.causality());
             }
-            entry.context = node.seal(entry.key, &seen, entry.seen_ts);
+            let latest = entry.seen_ts.max(applied.timestamp);
+            entry.context = node.seal(entry.key, &seen, latest);
             node.put_step(id, entry, kernel, |machine, now, effects| machine.start(now, effects))
         });
     }
@@ -169,6 +186,7 @@ impl Node {
             Ok(durable) => return self.put_acked(id, self.me, durable, kernel),
             Err(error) => error,
         };
+        self.report_damage(&error, kernel);
         if matches!(error, StoreError::DiskFull | StoreError::DiskFailing(_)) {
             self.peers[usize::from(self.me)].standing = Standing::ReadOnly;
         }
@@ -177,7 +195,10 @@ impl Node {
             if !entry.set.is_empty() {
                 return node.put_refused(id, entry, node.me, refusal_of_store(&error), kernel);
             }
-            if let Some(reply) = entry.reply.take() {
+            let Some(reply) = entry.reply.take() else { return Ended::Yes };
+            if matches!(error, StoreError::Sealed { .. }) && Self::may_try_again(entry.until_us, kernel) {
+                node.write_again(entry, reply, kernel);
+            } else {
                 node.give(reply, Err(refused_by_store(&error)), kernel);
             }
             Ended::Yes
@@ -246,6 +267,11 @@ impl Node {
                         self.give(reply, Ok(Response::Written { context }), kernel);
                     }
                 }
+                PutEffect::Fail(error) if is_turning(&error) && Self::may_try_again(entry.until_us, kernel) => {
+                    if let Some(reply) = entry.reply.take() {
+                        self.write_again(entry, reply, kernel);
+                    }
+                }
                 PutEffect::Fail(error) => {
                     cover!("put.failed_after_begin");
                     say!(kernel, "node-{} fails write {}: {error}", self.me, entry.write);
@@ -257,6 +283,17 @@ impl Node {
             }
         }
         Ended::No
+    }
+
+    /// The same write under the newer ring. Over the version that was made already, if there is one: whoever has that gets
+    /// the new one in its place.
+    fn write_again(&mut self, entry: &PutEntry, reply: ReplyTo, kernel: &mut Kernel) {
+        let mut write = entry.again.clone();
+        if !entry.context.is_empty() {
+            cover!("ring.write_again_over_itself");
+            write.ask.context = entry.context.clone();
+        }
+        self.try_again(Once::Write(write), reply, entry.until_us, kernel);
     }
 
     fn send_write(
@@ -280,13 +317,18 @@ impl Node {
         if peer == self.me {
             let key = self.shape.key(entry.key).record.clone();
             let done = self.done_of_write(id, Step::Write, sync, hint_for);
-            let epoch = self.epoch();
+            let epoch = entry.epoch;
             self.submit(Op::Merge { key, set, digest, mode, hint_for, epoch, sync }, done, kernel);
             return Ok(());
         }
         say!(kernel, "node-{} sends write {} to node-{peer}{}", self.me, entry.write, for_whom(hint_for));
         let write = ReplicaWrite { key: entry.key, set, digest, mode, hint_for, sync, why: Why::Put };
-        self.send(peer, Class::Foreground, ReplicaRequest { id, ask: ReplicaAsk::Write(write) }, kernel)
+        self.send(
+            peer,
+            Class::Foreground,
+            ReplicaRequest { id, epoch: entry.epoch, ask: ReplicaAsk::Write(write) },
+            kernel,
+        )
     }
 
     /// Keeps what `home` misses (§4.6): a note where this node's own record has the write, or else a copy.
@@ -301,7 +343,7 @@ impl Node {
             Some(_) => {
                 cover!("put.copy_kept");
                 let (set, digest, mode) = (entry.set.clone(), entry.digest, self.shape.bucket_of(entry.key).mode);
-                Op::Merge { key, set, digest, mode, hint_for: Some(home), epoch: self.epoch(), sync: false }
+                Op::Merge { key, set, digest, mode, hint_for: Some(home), epoch: entry.epoch, sync: false }
             }
         };
         self.submit(op, Done::KeptHint { home: index_of(home) }, kernel);

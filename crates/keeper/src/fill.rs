@@ -16,6 +16,9 @@ const REFRESH_US: u64 = 3_000_000;
 /// seal is on the way to its disk, and requests wait for the turn meanwhile.
 const SEALING_US: u64 = 10_000;
 
+/// So many failures in a row are told.
+const TROUBLE: u32 = 4;
+
 /// A source.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Source {
@@ -33,15 +36,23 @@ pub struct Fill {
     pub partition: u16,
     sources: Vec<Source>,
     sealing: bool,
-    /// Why the last comparison failed.
-    trouble: Option<Ended>,
+    /// With whom the last comparison failed, and how.
+    trouble: Option<(NodeId, Ended)>,
+    /// So many have failed since the last one that did not.
+    failures: u32,
 }
 
 impl Fill {
     /// Nothing is known yet. Sources are asked in the order given.
     pub fn new(partition: u16, sources: impl IntoIterator<Item = NodeId>) -> Fill {
         let source = |node| Source { node, caught_up: false, complete: false, busy: false, not_before: 0 };
-        Fill { partition, sources: sources.into_iter().map(source).collect(), sealing: false, trouble: None }
+        Fill {
+            partition,
+            sources: sources.into_iter().map(source).collect(),
+            sealing: false,
+            trouble: None,
+            failures: 0,
+        }
     }
 
     /// Whom to compare with now: the next in turn, or, once the sources seal, all that have not given everything.
@@ -79,10 +90,10 @@ impl Fill {
             source.caught_up = true;
             source.complete |= sealed;
             source.not_before = if sealed { 0 } else { now.saturating_add(again_us) };
-            self.trouble = None;
+            (self.trouble, self.failures) = (None, 0);
         } else {
             source.not_before = now.saturating_add(RETRY_US);
-            self.trouble = Some(ended);
+            (self.trouble, self.failures) = (Some((node, ended)), self.failures + 1);
         }
     }
 
@@ -109,9 +120,10 @@ impl Fill {
         self.sources.len()
     }
 
-    /// Why it does not go on, for people.
-    pub fn trouble(&self) -> Option<Ended> {
-        self.trouble
+    /// Why it does not go on, for people: with whom it failed, and how. What fails now and then, as when a ring turns, is
+    /// nothing to speak of.
+    pub fn trouble(&self) -> Option<(NodeId, Ended)> {
+        self.trouble.filter(|_| self.failures >= TROUBLE)
     }
 
     fn source(&mut self, node: NodeId) -> Option<&mut Source> {

@@ -25,6 +25,7 @@ use crate::{
     scrub::Scrub,
     step::Step,
     steward::{StepProgress, Steward},
+    trouble,
 };
 
 /// Where it is kept which partitions are whole here.
@@ -506,9 +507,13 @@ impl Keeper {
     }
 
     fn trouble(&self) -> String {
-        let trouble = self.fills.values().find_map(|fill| fill.trouble().map(|ended| (fill.partition, ended)));
-        trouble.map_or_else(String::new, |(partition, ended)| {
-            format!("partition {partition} could not be copied on the last attempt ({ended:?}); it is tried again")
+        let trouble =
+            self.fills.values().find_map(|fill| fill.trouble().map(|(peer, ended)| (fill.partition, peer, ended)));
+        trouble.map_or_else(String::new, |(partition, peer, ended)| {
+            let name =
+                self.charter().ring().member(peer).map_or_else(|| peer.to_string(), |member| member.name.clone());
+            let why = trouble::words(&name, ended);
+            format!("partition {partition} could not be copied on the last attempt: {why}; it is tried again")
         })
     }
 

@@ -25,6 +25,7 @@ pub mod report;
 mod scrub;
 pub mod step;
 pub mod steward;
+mod trouble;
 mod turn;
 
 pub use effect::{ChangeError, Effect, Effects, StoreAsk, StoreDone};

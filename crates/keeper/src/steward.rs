@@ -23,6 +23,9 @@ const SEALED_MAX_US: u64 = 8_000_000;
 /// After that the step is tried again when so much time has passed.
 const PAUSE_US: u64 = 5_000_000;
 
+/// Who has not reported on a step after so long is named, microseconds.
+const LATE_US: u64 = 3_000_000;
+
 /// What is to be done next.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Decision {
@@ -55,6 +58,9 @@ pub struct StepProgress {
 #[derive(Debug, Default)]
 pub struct Steward {
     version: u64,
+    began: u64,
+    /// Reports on the step are overdue.
+    late: bool,
     reports: BTreeMap<NodeId, Report>,
     sealed_since: Option<u64>,
     enough_since: Option<u64>,
@@ -80,8 +86,9 @@ impl Steward {
     /// What is to be done now. `alive` are those that are thought to answer.
     pub fn decide(&mut self, step: &Step, needed: usize, alive: &BTreeSet<NodeId>, now: u64) -> Decision {
         if self.version != step.version {
-            (self.version, self.sealed_since, self.enough_since) = (step.version, None, None);
+            (self.version, self.began, self.sealed_since, self.enough_since) = (step.version, now, None, None);
         }
+        self.late = now.saturating_sub(self.began) > LATE_US;
         let any_sealed = step.involved().iter().any(|id| self.of(step, *id).is_some_and(|report| report.sealed));
         if !any_sealed {
             self.sealed_since = None;
@@ -123,6 +130,7 @@ impl Steward {
         for id in step.involved() {
             match self.of(step, id) {
                 _ if !alive.contains(&id) => blocked_by.push(format!("{} does not answer", name(id))),
+                None if !self.late => {}
                 None => blocked_by.push(format!("{} has not reported yet", name(id))),
                 Some(report) if !report.blocked.is_empty() => {
                     blocked_by.push(format!("{}: {}", name(id), report.blocked));

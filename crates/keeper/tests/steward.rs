@@ -144,3 +144,32 @@ fn a_source_that_has_not_sealed_yet_is_compared_again_soon() {
     assert!(fill.next(true, &both, 100 * S).is_empty());
     assert_eq!(fill.complete(), [source]);
 }
+
+#[test]
+fn who_has_not_reported_is_named_only_when_it_is_late_and_who_does_not_answer_at_once() {
+    let (mut steward, step) = (Steward::default(), step());
+    let all = alive(&[1, 2, 3, 4]);
+    let blocked = |steward: &Steward, alive: &BTreeSet<NodeId>| {
+        steward.progress(&step, 2, alive, |id| id.0.to_string()).blocked_by
+    };
+    steward.decide(&step, 2, &all, S);
+    assert!(blocked(&steward, &all).is_empty());
+    assert_eq!(blocked(&steward, &alive(&[1, 3, 4])), ["2 does not answer"]);
+    seals(&mut steward, &[1, 2, 3]);
+    steward.decide(&step, 2, &all, 5 * S);
+    assert_eq!(blocked(&steward, &all), ["4 has not reported yet"]);
+}
+
+#[test]
+fn a_copy_that_fails_again_and_again_is_told_and_what_failed_once_is_not() {
+    let mut fill = Fill::new(5, nodes(&[1, 2]));
+    for failures in 1..=4 {
+        assert_eq!(fill.trouble(), None, "after {failures} failures");
+        fill.begun(NodeId(2));
+        fill.ended(NodeId(2), Ended::Silent, S);
+    }
+    assert_eq!(fill.trouble(), Some((NodeId(2), Ended::Silent)));
+    fill.begun(NodeId(1));
+    fill.ended(NodeId(1), Ended::Complete { sealed: false, equal: true }, S);
+    assert_eq!(fill.trouble(), None);
+}

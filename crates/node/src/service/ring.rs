@@ -243,6 +243,8 @@ impl RingAdmin for RingService {
         // What one said last that has left and was switched off is no news any more.
         let there = |known: &&Known| known.state != PeerState::Down || ring.member(known.info.id).is_some();
         let behind = members().filter(|known| known.info.ring_version < status.version);
+        let mut behind: Vec<String> = behind.map(|known| known.info.name.clone()).collect();
+        behind.sort();
         let change = status.charter.change().map(|change| {
             let progress = status.progress.clone().unwrap_or_default();
             let (done, left) = (change.undo.len() as u32, change.steps.len() as u32);
@@ -265,7 +267,7 @@ impl RingAdmin for RingService {
             version: status.version,
             epoch: ring.epoch(),
             change,
-            behind: behind.map(|known| known.info.name.clone()).collect(),
+            behind,
             leftovers: known.iter().filter(there).map(|known| known.info.leftovers).sum(),
             refilling: members().map(|known| known.info.refilling).sum(),
         }))

@@ -17,7 +17,7 @@ use crate::{
     adopt::Learning,
     effect::{Effect, Effects, StoreAsk, StoreDone},
     fill::Fill,
-    jobs::{JobEffect, Jobs, Owner},
+    jobs::{JobEffect, Jobs, Owner, Why},
     leftovers::Leftover,
     message::{Answer, Question},
     registry::{self, Registry, RegistryEffect, Write},
@@ -525,13 +525,22 @@ impl Keeper {
         self.grant(at, effects);
     }
 
-    /// Lets hungry comparisons move what their class may.
+    /// Lets hungry comparisons move what their class may. What the old homes are sealed for does not wait: clients do.
     fn grant(&mut self, at: &Situation<'_>, effects: &mut Effects) {
-        const CHUNK: u64 = 256 << 10;
+        let hungry = self.jobs.hungry();
+        if hungry.is_empty() {
+            return;
+        }
+        // A small part of a second's: most partitions are small, and one must not hold up all others while it is answered.
+        let piece = (self.slices.state(at.now).rate_bytes_per_s / 32).clamp(16 << 10, 256 << 10);
         let mut out = Vec::new();
-        for (job, why) in self.jobs.hungry() {
-            if self.slices.take(why.class(), CHUNK, at.now) {
-                self.jobs.grant(job, CHUNK, at.now, &mut out);
+        for (job, why) in hungry {
+            let urgent = self.sealing && why == Why::Fill;
+            if urgent {
+                self.slices.owe(why.class(), piece, at.now);
+            }
+            if urgent || self.slices.take(why.class(), piece, at.now) {
+                self.jobs.grant(job, piece, at.now, &mut out);
             }
         }
         self.job_effects(out, at, effects);

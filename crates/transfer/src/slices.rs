@@ -183,14 +183,19 @@ impl Slices {
         true
     }
 
-    /// A class that keeps to its part by a rate of its own (each target of hints has one) has moved so many bytes since the
-    /// last call, and has more to move. Returns its part, bytes per second.
-    pub fn paced(&mut self, class: Class, bytes: u64, now: u64) -> u64 {
+    /// Takes so many bytes whatever is left, for what can't wait. It is paid off afterwards, beyond the bound.
+    pub fn owe(&mut self, class: Class, bytes: u64, now: u64) {
         self.shares[class as usize].asked_at = Some(now.max(self.refilled_at));
         self.refill(now);
         let share = &mut self.shares[class as usize];
         share.credit -= i128::from(bytes) * BYTE;
         share.taken_bytes = share.taken_bytes.saturating_add(bytes);
+    }
+
+    /// A class that keeps to its part by a rate of its own (each target of hints has one) has moved so many bytes since the
+    /// last call, and has more to move. Returns its part, bytes per second.
+    pub fn paced(&mut self, class: Class, bytes: u64, now: u64) -> u64 {
+        self.owe(class, bytes, now);
         self.state(now).classes[class as usize].rate_bytes_per_s.max(1)
     }
 

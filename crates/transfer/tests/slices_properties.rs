@@ -261,6 +261,17 @@ fn what_was_not_moved_can_be_given_back() {
 }
 
 #[test]
+fn what_could_not_wait_is_paid_off_before_anything_else() {
+    let mut slices = Slices::new(SETTINGS, 0);
+    assert!(slices.take(Class::Transfers, 5_000, 0), "all of its part of the burst");
+    slices.owe(Class::Transfers, 2_000, 0);
+    assert_eq!(slices.state(0).classes[1].taken_bytes, 7_000);
+    // 1,000 bytes a second, nobody else wants any.
+    assert!(!slices.take(Class::Transfers, 1, 1_990_000));
+    assert!(slices.take(Class::Transfers, 1, 2_010_000));
+}
+
+#[test]
 fn the_state_says_who_has_what_part_of_the_rate() {
     let mut slices = Slices::new(SETTINGS, 0);
     slices.on_sample(None, None, 0);

@@ -135,6 +135,19 @@ impl Nodes {
         self.until_ready(name);
     }
 
+    /// The same with a node that may have left meanwhile, and come back only with an empty disk.
+    pub fn restart_or_begin_anew(&self, name: &str) {
+        self.launch(name);
+        if let Err(log) = self.is_ready_or_ends(name) {
+            assert!(
+                log.lines().last().is_some_and(|line| line.contains("left its cluster")),
+                "{name} has ended: {log}"
+            );
+            self.wipe(name);
+            self.restart(name);
+        }
+    }
+
     /// Starts a node that does not run and will not: its log, once it has ended.
     pub fn refuses_to_start(&self, name: &str) -> String {
         self.launch(name);
@@ -279,14 +292,25 @@ impl Nodes {
     }
 
     fn until_ready(&self, name: &str) {
+        self.is_ready_or_ends(name).unwrap_or_else(|log| panic!("{name} has ended: {log}"));
+    }
+
+    /// Waits until a node serves; what it has logged if it ends before.
+    fn is_ready_or_ends(&self, name: &str) -> Result<(), String> {
         let until = Instant::now() + PATIENCE;
         let http = self.with(name, |node| address(node.port + 2000));
         while !is_ready(&http) {
-            let ended = self.with(name, |node| node.process.as_mut().unwrap().try_wait().unwrap());
-            assert!(ended.is_none(), "{name} has ended: {}", self.log(name));
+            let ended = self.with(name, |node| {
+                let ended = node.process.as_mut().unwrap().try_wait().unwrap().is_some();
+                node.process.take_if(|_| ended).is_some()
+            });
+            if ended {
+                return Err(self.log(name));
+            }
             assert!(Instant::now() < until, "{name} is not ready in time: {}", self.log(name));
             std::thread::sleep(Duration::from_millis(20));
         }
+        Ok(())
     }
 }
 

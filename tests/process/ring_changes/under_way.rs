@@ -37,7 +37,7 @@ fn kill_and_restart(nodes: &Nodes, spared: &Spared, stop: &AtomicBool, random: &
         };
         victims.iter().for_each(|name| nodes.kill(name));
         thread::sleep(Duration::from_millis(random.random_range(100..1500)));
-        victims.iter().for_each(|name| nodes.restart(name));
+        victims.iter().for_each(|name| nodes.restart_or_begin_anew(name));
         spared.lock().unwrap().retain(|name| !victims.contains(name));
         thread::sleep(Duration::from_millis(random.random_range(200..2000)));
     }

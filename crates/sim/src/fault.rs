@@ -113,6 +113,12 @@ pub enum Fault {
         /// Whose disk it gets.
         of: u8,
     },
+    /// All nodes whose place is another are stopped, and are started again at the end at other addresses: new ones, or
+    /// each other's. The configuration goes on naming the first.
+    Move {
+        /// The place of each node. A node's first is its number.
+        places: Vec<u8>,
+    },
     /// A node's wall clock jumps, and jumps back at the end.
     Clock {
         /// Whose.
@@ -137,6 +143,10 @@ impl Fault {
             | Self::RollBack { node }
             | Self::Clock { node, .. } => *node < nodes,
             Self::Clone { node, of } => node.max(of) < &nodes && node != of,
+            Self::Move { places } => {
+                let again = |at: usize| places[..at].contains(&places[at]);
+                places.len() == usize::from(nodes) && !(0..places.len()).any(again)
+            }
             Self::Reset { one, other } => one.max(other) < &nodes && one != other,
             Self::Cut { from, to, .. } | Self::Bad { from, to, .. } => {
                 from.iter().chain(to).all(|endpoint| *endpoint < endpoints)

@@ -14,6 +14,7 @@ use dynamo_version::Mode;
 use super::{Done, Identity, Node, cluster::Standing, store::Store};
 use crate::{
     coverage::cover,
+    fault::Fault,
     message::{Class, Lost},
     world::{EPOCH_MS, Kernel, Shape, View, id_of, index_of, say},
 };
@@ -24,12 +25,15 @@ const LOOK_US: u64 = 100_000;
 const DOWN_AFTER_US: u64 = 5_000_000;
 const BUCKETS_KEY: &[u8] = b"buckets";
 
-fn address(node: u8) -> String {
-    format!("node-{node}:8400")
+/// A name that finds some node, wherever it is.
+const SEED: &str = "seeds:8400";
+
+fn address(place: u8) -> String {
+    format!("host-{place}:8400")
 }
 
-fn node_at(address: &str) -> Option<u8> {
-    address.strip_prefix("node-")?.strip_suffix(":8400")?.parse().ok()
+fn place_at(address: &str) -> Option<u8> {
+    address.strip_prefix("host-")?.strip_suffix(":8400")?.parse().ok()
 }
 
 fn configured(node: u8, shape: &Shape) -> NodeInfo {
@@ -60,8 +64,15 @@ pub fn stored_table(shape: &Shape) -> Batch {
 }
 
 /// The machine of a node that starts, and which buckets it knows from its disk.
-pub fn machine(me: u8, identity: &Identity, shape: &Shape, store: &Store, view: &View) -> (Gossip, Vec<bool>) {
+pub fn machine(
+    (me, place): (u8, u8),
+    identity: &Identity,
+    shape: &Shape,
+    store: &Store,
+    view: &View,
+) -> (Gossip, Vec<bool>) {
     let info = NodeInfo {
+        peer_addr: address(place),
         incarnation: identity.incarnation,
         ring_epoch: view.epoch(),
         ring_version: view.version,
@@ -70,7 +81,9 @@ pub fn machine(me: u8, identity: &Identity, shape: &Shape, store: &Store, view: 
     let founders = shape.nodes() - shape.plan.cluster.spares;
     let known = (0..founders).filter(|node| *node != me).map(|node| configured(node, shape)).collect();
     let settings = Settings { down_after_us: DOWN_AFTER_US };
-    let mut gossip = Gossip::new(info, identity.generation, vec![address(0)], known, settings);
+    let moves = shape.plan.faults.iter().any(|fault| matches!(fault.what, Fault::Move { .. }));
+    let seed = if moves { SEED.to_owned() } else { address(0) };
+    let mut gossip = Gossip::new(info, identity.generation, vec![seed], known, settings);
     let read = Read::Meta { key: Bytes::from_static(BUCKETS_KEY) };
     let names = match store.read(&read) {
         Ok(Outcome::Meta(Some(names))) => names,
@@ -164,16 +177,24 @@ impl Node {
     }
 
     fn tell(&self, to: &Target, message: Message, kernel: &mut Kernel) {
-        let peer = match to {
-            Target::Node(id) => {
-                self.gossip.info(*id).and_then(|info| node_at(&info.peer_addr)).unwrap_or_else(|| index_of(*id))
+        let (place, meant) = match to {
+            Target::Node(id) => (self.place_of(index_of(*id)), Some(index_of(*id))),
+            Target::Address(address) if address == SEED => {
+                let found = (0..self.shape.nodes()).find(|node| *node != self.me && kernel.is_on(*node));
+                let Some(found) = found else { return };
+                (kernel.places[usize::from(found)], None)
             }
-            Target::Address(address) => match node_at(address) {
-                Some(peer) if peer != self.me => peer,
+            Target::Address(address) => match place_at(address) {
+                Some(place) if place != kernel.places[usize::from(self.me)] => (place, None),
                 _ => return,
             },
         };
-        kernel.send_gossip(self.me, self.life, peer, message);
+        kernel.send_gossip(self.me, self.life, (place, meant), message);
+    }
+
+    /// Where this node looks for a peer.
+    pub(super) fn place_of(&self, peer: u8) -> u8 {
+        self.gossip.info(id_of(peer)).and_then(|info| place_at(&info.peer_addr)).unwrap_or(peer)
     }
 
     fn update_self(&mut self, change: impl FnOnce(&mut NodeInfo)) {

@@ -37,6 +37,7 @@ pub use self::{
 };
 use crate::{
     chance::{Chance, For},
+    coverage::cover,
     disk::SimDisk,
     message::{Class, ClientRequest},
     world::{Event, Kernel, NodeEvent, Shape, View, id_of},
@@ -90,7 +91,7 @@ pub struct Identity {
 pub enum NotStarted {
     /// Its disk, this time.
     Store(StoreError),
-    /// It left its cluster, or was removed, with what its disk holds.
+    /// It left its cluster, or was removed, and holds nothing for others.
     Gone,
 }
 
@@ -151,10 +152,14 @@ impl Node {
         let (version, charter) = (keeping.keeper.version(), keeping.keeper.charter().clone());
         let gone = Gone { id: id_of(me), incarnation: identity.incarnation };
         if charter.gone().contains(&gone) {
-            return Err(NotStarted::Gone);
+            if !store.holds_anything(&shape) {
+                return Err(NotStarted::Gone);
+            }
+            cover!("identity.gone_holding");
         }
         let view = kernel.view_of(version, &charter);
-        let (gossip, buckets) = membership::machine(me, &identity, &shape, &store, &view);
+        let place = kernel.places[usize::from(me)];
+        let (gossip, buckets) = membership::machine((me, place), &identity, &shape, &store, &view);
         let handoff = Handoff::new(&store, kernel.clock_us());
         let mut node = Self {
             me,
@@ -186,7 +191,7 @@ impl Node {
     fn begin(&mut self, kernel: &mut Kernel) {
         for peer in (0..self.shape.nodes()).filter(|peer| *peer != self.me) {
             for class in [Class::Foreground, Class::Background] {
-                kernel.connect(self.me, peer, class);
+                kernel.connect(self.me, peer, self.place_of(peer), class);
             }
         }
         self.announce_serving(kernel);
@@ -198,7 +203,9 @@ impl Node {
     /// One of this node's own events.
     pub fn on_event(&mut self, what: NodeEvent, kernel: &mut Kernel) {
         match what {
-            NodeEvent::Connect { peer, class } => kernel.connect(self.me, peer, link::class(class)),
+            NodeEvent::Connect { peer, class } => {
+                kernel.connect(self.me, peer, self.place_of(peer), link::class(class))
+            }
             NodeEvent::GossipReceipt { peer } => self.gossip_heard(peer, kernel),
             NodeEvent::GossipFailed { peer, lost } => self.gossip_failed(peer, lost, kernel),
             NodeEvent::Look => self.look(kernel),

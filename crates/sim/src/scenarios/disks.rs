@@ -81,6 +81,20 @@ pub fn wiped(seed: u64, shape: &mut Chance) -> Plan {
     plan
 }
 
+/// A node is given a copy of another's disk, which is not its own, and then gets its own back.
+pub fn cloned(seed: u64, shape: &mut Chance) -> Plan {
+    let mut plan = five(seed, shape, 40_000);
+    fill(&mut plan, Mix::USUAL);
+    let mut chance = faults(seed);
+    for at in [5_000, 20_000] {
+        let pair = chance.some_of(5, 2);
+        let clone = Fault::Clone { node: pair[0], of: pair[1] };
+        add(&mut plan, at + chance.below(8_000), chance.between(500, 5_000), clone);
+    }
+    super::network::cut_some(&mut plan, 1);
+    plan
+}
+
 /// A disk loses what was durable, and what stands beside the engine tells of it: the others have it.
 pub fn lost_tail(seed: u64, shape: &mut Chance) -> Plan {
     let mut plan = five(seed, shape, 50_000);

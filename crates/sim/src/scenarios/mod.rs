@@ -52,9 +52,24 @@ pub const ALL: &[Scenario] = &[
         plan: workload::deletes,
     },
     Scenario {
+        name: "deletes-apart",
+        about: "the cluster is in two for long, and either side deletes (scylladb 15243, 23712)",
+        plan: workload::deletes_apart,
+    },
+    Scenario {
         name: "sets",
         about: "a set gets its elements by read, change, write (riak_kv 1754's load)",
         plan: workload::sets,
+    },
+    Scenario {
+        name: "moved",
+        about: "every address changes at once, or some are swapped (k8ssandra-operator 1536, casskop 384)",
+        plan: nodes::moved,
+    },
+    Scenario {
+        name: "long-away",
+        about: "a node comes back after long; keys were deleted and the ring changed meanwhile",
+        plan: nodes::long_away,
     },
     Scenario {
         name: "clocks",
@@ -77,6 +92,11 @@ pub const ALL: &[Scenario] = &[
         name: "wiped-disk",
         about: "a node comes back with an empty disk (riak_kv 679, 1643)",
         plan: disks::wiped,
+    },
+    Scenario {
+        name: "cloned-disk",
+        about: "a node is given a copy of another's disk, and refuses it",
+        plan: disks::cloned,
     },
     Scenario {
         name: "forgetful",
@@ -122,6 +142,11 @@ pub const ALL: &[Scenario] = &[
         name: "ring-dead",
         about: "a dead node is replaced or removed, and comes back in the end",
         plan: ring::dead,
+    },
+    Scenario {
+        name: "ring-left",
+        about: "nodes that left or were removed start again, with what they hold for others or with nothing",
+        plan: ring::left,
     },
     Scenario {
         name: "ring-three",

@@ -8,7 +8,7 @@ use crate::{
 };
 
 /// The cluster's endpoints in two groups: some nodes with some clients, and the rest.
-fn two_sides(chance: &mut Chance, plan: &Plan, nodes: usize) -> (Vec<u8>, Vec<u8>) {
+pub fn two_sides(chance: &mut Chance, plan: &Plan, nodes: usize) -> (Vec<u8>, Vec<u8>) {
     let mut one = chance.some_of(plan.cluster.nodes, nodes);
     let mut other: Vec<u8> = (0..plan.cluster.nodes).filter(|node| !one.contains(node)).collect();
     for client in 0..plan.clients.len() as u8 {

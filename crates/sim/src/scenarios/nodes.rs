@@ -3,6 +3,7 @@
 use super::workload::{Mix, add, faults, fill, five};
 use crate::{
     chance::Chance,
+    edit::Edit,
     fault::Fault,
     plan::{BucketPlan, Plan},
 };
@@ -65,6 +66,50 @@ pub fn pauses(seed: u64, shape: &mut Chance) -> Plan {
         add(&mut plan, chance.between(3_000, 44_000), chance.between(50, 15_000), Fault::Pause { node });
     }
     crash_some(&mut plan, 1);
+    plan
+}
+
+/// All pods are made again at once: at new addresses, or at each other's (k8ssandra-operator 1536, casskop 170 and 384).
+pub fn moved(seed: u64, shape: &mut Chance) -> Plan {
+    let mut plan = five(seed, shape, 60_000);
+    fill(&mut plan, Mix::USUAL);
+    let mut chance = faults(seed);
+    let mut places: Vec<u8> = (0..5).collect();
+    for at in [chance.between(5_000, 15_000), chance.between(25_000, 40_000)] {
+        match chance.below(3) {
+            0 => places.rotate_left(chance.between(1, 4) as usize),
+            1 => places.swap(chance.below(2) as usize, chance.between(2, 4) as usize),
+            _ => places.iter_mut().for_each(|place| *place += 5),
+        }
+        add(&mut plan, at, chance.between(200, 6_000), Fault::Move { places: places.clone() });
+    }
+    crash_some(&mut plan, 1);
+    super::network::cut_some(&mut plan, 1);
+    plan
+}
+
+/// A node is away for most of a long run. Hints for it find no room any more, keys are deleted, another joins, one leaves;
+/// then it comes back with all that it had, hints for others among it.
+pub fn long_away(seed: u64, shape: &mut Chance) -> Plan {
+    let mut plan = super::ring::with_spares(seed, shape, 300_000, 1);
+    plan.cluster.hints_bytes_max = 4_000;
+    plan.keys = plan.keys.max(20);
+    fill(&mut plan, Mix { per_second: 1, get: 25, put: 15, blind: 15, update: 20, ..Mix::USUAL });
+    let mut chance = faults(seed);
+    let node = chance.below(5) as u8;
+    // It leaves while it holds hints for another.
+    let other = (node + 1) % 5;
+    add(&mut plan, 4_000, chance.between(4_000, 12_000), Fault::Crash { node: other, power: false });
+    let power = chance.permille(500);
+    add(&mut plan, chance.between(5_000, 9_000), 270_000, Fault::Crash { node, power });
+    let via = (node + 2) % 5;
+    super::ring::edit(&mut plan, chance.between(40_000, 60_000), via, Edit::Join { node: 5 });
+    let then = match chance.below(3) {
+        0 => Edit::Remove { node },
+        1 => Edit::Leave { node: (node + 3) % 5 },
+        _ => Edit::Cancel,
+    };
+    super::ring::edit(&mut plan, chance.between(90_000, 150_000), via, then);
     plan
 }
 

@@ -9,7 +9,7 @@ use crate::{
 };
 
 /// Five members and so many nodes that may join.
-fn with_spares(seed: u64, shape: &mut Chance, run_ms: u32, spares: u8) -> Plan {
+pub fn with_spares(seed: u64, shape: &mut Chance, run_ms: u32, spares: u8) -> Plan {
     let mut plan = five(seed, shape, run_ms);
     plan.cluster.zones = *shape.pick(&[1, 3]);
     plan.cluster.nodes = 5 + spares;
@@ -18,7 +18,7 @@ fn with_spares(seed: u64, shape: &mut Chance, run_ms: u32, spares: u8) -> Plan {
     plan
 }
 
-fn edit(plan: &mut Plan, at_ms: u64, via: u8, edit: Edit) {
+pub fn edit(plan: &mut Plan, at_ms: u64, via: u8, edit: Edit) {
     plan.edits.push(TimedEdit { at_ms: at_ms as u32, via, edit });
 }
 
@@ -142,6 +142,31 @@ pub fn dead(seed: u64, shape: &mut Chance) -> Plan {
     plan
 }
 
+/// One node leaves and another is removed while it is down; both start again afterwards, more than once: with what they
+/// hold still for others, and with nothing.
+pub fn left(seed: u64, shape: &mut Chance) -> Plan {
+    let mut plan = with_spares(seed, shape, 60_000, 1);
+    plan.cluster.zones = 1;
+    fill(&mut plan, Mix::USUAL);
+    let mut chance = faults(seed);
+    let pair = chance.some_of(5, 2);
+    let (leaves, dies) = (pair[0], pair[1]);
+    let others: Vec<u8> = (0..5).filter(|node| !pair.contains(node)).collect();
+    edit(&mut plan, 4_000 + chance.below(2_000), others[0], Edit::Leave { node: leaves });
+    let at = chance.between(14_000, 17_000);
+    add(&mut plan, at, chance.between(14_000, 20_000), Fault::Crash { node: dies, power: chance.permille(500) });
+    edit(&mut plan, at + chance.between(6_000, 7_000), others[1], Edit::Remove { node: dies });
+    edit(&mut plan, 22_000, others[2], Edit::Join { node: 5 });
+    let mut at = 36_500;
+    while at < 56_000 {
+        add(&mut plan, at, chance.between(100, 1_000), Fault::Crash { node: dies, power: chance.permille(300) });
+        let power = chance.permille(300);
+        add(&mut plan, at + chance.below(2_000), chance.between(100, 1_000), Fault::Crash { node: leaves, power });
+        at += chance.between(2_500, 9_000);
+    }
+    plan
+}
+
 /// Three nodes, one of them down for good: the two that are left replace it.
 pub fn three(seed: u64, shape: &mut Chance) -> Plan {
     let mut plan = with_spares(seed, shape, 50_000, 1);
@@ -206,7 +231,8 @@ pub fn wiped(seed: u64, shape: &mut Chance) -> Plan {
     let mut chance = faults(seed);
     let at = chance.between(4_000, 20_000);
     edit(&mut plan, at, chance.below(5) as u8, Edit::Join { node: 5 });
-    let node = chance.below(5) as u8;
+    // The one that joins, too: what it had confirmed belongs to the life that it lost.
+    let node = chance.below(6) as u8;
     add(&mut plan, (at + chance.below(12_000)).saturating_sub(4_000), chance.between(200, 8_000), Fault::Wipe { node });
     plan
 }

@@ -116,6 +116,28 @@ pub fn deletes(seed: u64, shape: &mut Chance) -> Plan {
     plan
 }
 
+/// The cluster is in two for long; either side writes, deletes what it has read, and never heard of the other's.
+pub fn deletes_apart(seed: u64, shape: &mut Chance) -> Plan {
+    let mut plan = five(seed, shape, 150_000);
+    plan.keys = 10;
+    plan.buckets = vec![BucketPlan { w: Some(1), ..BucketPlan::DEFAULT }, BucketPlan::DEFAULT, BucketPlan::LATEST];
+    fill(&mut plan, Mix { per_second: 2, get: 20, put: 10, blind: 15, update: 15, anywhere: 100, ..Mix::USUAL });
+    let mut chance = faults(seed);
+    let few = chance.between(1, 2) as usize;
+    let (from, to) = super::network::two_sides(&mut chance, &plan, few);
+    let (at, lasts) = (chance.between(5_000, 15_000), chance.between(90_000, 120_000));
+    add(&mut plan, at, lasts, Fault::Cut { from, to, both: true, flap_ms: 0 });
+    // Some of those who hold hints lose power before they could hand them over, and come back with them later.
+    let node = chance.below(5) as u8;
+    add(
+        &mut plan,
+        at + chance.between(1_000, lasts),
+        chance.between(1_000, 20_000),
+        Fault::Crash { node, power: true },
+    );
+    plan
+}
+
 pub fn sets(seed: u64, shape: &mut Chance) -> Plan {
     let mut plan = five(seed, shape, 45_000);
     plan.keys = 10;

@@ -46,6 +46,12 @@ impl World {
                 }
             }
             Fault::BitFlips { node, count } => self.flip_bits(*node, *count),
+            Fault::Move { places } => {
+                for node in self.moving(places) {
+                    self.hold_down(node, false);
+                }
+                self.kernel.places.clone_from(places);
+            }
             _ => self.disk_fault_begins(&fault.what),
         }
     }
@@ -104,6 +110,11 @@ impl World {
             | Fault::Wipe { node }
             | Fault::RollBack { node }
             | Fault::Clone { node, .. } => self.let_up(*node),
+            Fault::Move { .. } => {
+                for node in std::mem::take(&mut self.moved) {
+                    self.let_up(node);
+                }
+            }
             Fault::Cut { from, to, both, flap_ms } => {
                 if *flap_ms == 0 || self.is_cut_now(number) {
                     self.mend(from, to, *both);
@@ -152,6 +163,15 @@ impl World {
         let before = self.flapping_open.len();
         self.flapping_open.retain(|open| *open != number);
         before == self.flapping_open.len()
+    }
+
+    /// Those whose place will be another. Each is to be let up once, so they are noted.
+    fn moving(&mut self, places: &[u8]) -> Vec<u8> {
+        let before = self.kernel.places.clone();
+        let moving = (0..places.len()).filter(|node| places[*node] != before[*node]).map(|node| node as u8);
+        let moving: Vec<u8> = moving.collect();
+        self.moved.extend(&moving);
+        moving
     }
 
     fn hold_down(&mut self, node: u8, power: bool) {

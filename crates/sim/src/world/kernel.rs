@@ -139,6 +139,8 @@ pub struct Kernel {
     /// Whether each node runs, and in which life.
     pub powers: Vec<Power>,
     pub lives: Vec<u32>,
+    /// Where each node is: the number of its address.
+    pub places: Vec<u8>,
     /// Faults under way that make answers uncertain.
     disturbances: u32,
     /// Every value of the ring's register that a node has gone by.
@@ -167,6 +169,7 @@ impl Kernel {
             clock_error_ms: vec![0; nodes],
             powers: vec![Power::Off; nodes],
             lives: vec![0; nodes],
+            places: (0..nodes as u8).collect(),
             disturbances: 0,
             views: BTreeMap::from([(1, Rc::new(first))]),
             seals: Seals::default(),
@@ -267,6 +270,11 @@ impl Kernel {
 
     pub fn is_on(&self, node: u8) -> bool {
         self.powers[usize::from(node)] == Power::On
+    }
+
+    /// Who is at an address now.
+    pub fn resident(&self, place: u8) -> Option<u8> {
+        self.places.iter().position(|at| *at == place).map(|node| node as u8)
     }
 
     /// Something changes that answers hang on: what was promised before holds no longer.

@@ -38,6 +38,8 @@ pub struct World {
     active: Vec<u16>,
     /// Flapping cuts that are open just now.
     flapping_open: Vec<u16>,
+    /// Nodes that are moving, and are down for it.
+    moved: Vec<u8>,
 }
 
 impl World {
@@ -49,7 +51,7 @@ impl World {
         let clients = (0..plan.clients.len()).map(client).collect();
         let chance = Chance::new(plan.seed, For::Node, u64::from(u32::MAX));
         let kernel = Kernel::new(shape, trace, known_bad);
-        Self { kernel, hosts, clients, chance, active: Vec::new(), flapping_open: Vec::new() }
+        Self { kernel, hosts, clients, chance, active: Vec::new(), flapping_open: Vec::new(), moved: Vec::new() }
     }
 
     /// Runs until all faults are over and clients have stopped.

@@ -21,12 +21,20 @@ const SILENCE_US: (u64, u64) = (5_000_000, 10_000_000);
 const FLUSH_US: u64 = 250_000;
 
 impl Kernel {
-    /// A node opens a stream to a peer, or finds out that it can't.
-    pub fn connect(&mut self, client: u8, server: u8, class: Class) {
+    /// A node opens a stream to a peer, whom it looks for at this place, or finds out that it can't.
+    pub fn connect(&mut self, client: u8, server: u8, place: u8, class: Class) {
         let stream = self.network.stream_number(client, server, class);
         let client_life = self.lives[usize::from(client)];
         let server_life = self.lives[usize::from(server)];
-        let power = self.powers[usize::from(server)];
+        let power = match self.resident(place) {
+            Some(found) if found == server => self.powers[usize::from(server)],
+            // It says whom it looks for, and is refused.
+            Some(other) => {
+                cover!("link.another_there");
+                if self.is_on(other) { Power::Down } else { self.powers[usize::from(other)] }
+            }
+            None => Power::Off,
+        };
         let round_trip = self.network.round_trip(client, server);
         let silent = power == Power::Off || !self.network.connected(client, server);
         let (after, event) = if silent || round_trip > CONNECT_TIMEOUT_US {
@@ -101,8 +109,14 @@ impl Kernel {
         }
     }
 
-    /// Sends a gossip message; the sender hears of its receipt, or of its loss.
-    pub fn send_gossip(&mut self, from: u8, life: u32, to: u8, message: Message) {
+    /// Sends a gossip message to whoever is at a place; the sender hears of its receipt, or of its loss if it is meant
+    /// for a node.
+    pub fn send_gossip(&mut self, from: u8, life: u32, (place, meant): (u8, Option<u8>), message: Message) {
+        let failed = |lost| NodeEvent::GossipFailed { peer: meant.unwrap_or(from), lost };
+        let Some(to) = self.resident(place).filter(|to| *to != from) else {
+            cover!("gossip.nobody_there");
+            return self.node_after(CONNECT_TIMEOUT_US, from, life, failed(Lost::Timeout));
+        };
         let fate = self.network.datagram(from, to);
         let lost = match (fate, self.powers[usize::from(to)]) {
             (Fate::Lost, _) | (_, Power::Off) => Lost::Timeout,
@@ -119,7 +133,7 @@ impl Kernel {
         };
         cover!("gossip.lost");
         let after = if lost == Lost::Timeout { CONNECT_TIMEOUT_US } else { self.network.round_trip(from, to) };
-        self.node_after(after, from, life, NodeEvent::GossipFailed { peer: to, lost });
+        self.node_after(after, from, life, failed(lost));
     }
 
     /// The receipt of a gossip message goes back, or is lost.

@@ -7,14 +7,14 @@ use dynamo_sim::{Campaign, Scenario, Tally, Variant};
 
 /// Variant, scenario, seeds, and the checkers of which one must speak.
 const CAUGHT: &[(&str, &str, u64, &[&str])] = &[
-    ("no-key-epochs", "forgetful", 16, &["acknowledged", "dots"]),
+    ("no-key-epochs", "forgetful", 48, &["acknowledged", "dots"]),
     ("ack-before-disk", "blackouts", 4, &["acknowledged"]),
-    ("hint-dropped-unconfirmed", "flapping-homes", 32, &["acknowledged", "phantom"]),
-    ("tombstones-by-age", "deletes", 16, &["phantom", "convergence"]),
+    ("hint-dropped-unconfirmed", "flapping-homes", 96, &["acknowledged", "phantom"]),
+    ("tombstones-by-age", "deletes", 32, &["phantom", "convergence"]),
     ("repair-overwrites", "slow-ways", 4, &["acknowledged", "strict"]),
-    ("identity-reused", "wiped-disk", 32, &["acknowledged", "dots", "strict"]),
+    ("identity-reused", "wiped-disk", 64, &["acknowledged", "dots", "strict"]),
     ("context-too-wide", "hot-keys", 4, &["acknowledged"]),
-    ("turn-without-seals", "ring-strict", 48, &["strict", "acknowledged"]),
+    ("turn-without-seals", "ring-strict", 64, &["strict", "acknowledged"]),
     ("trees-miss-keys", "bit-flips", 24, &["convergence", "settle"]),
     ("two-registers", "ring-split", 8, &["ring"]),
 ];

@@ -67,11 +67,20 @@ pub fn hint_flood(seed: u64, shape: &mut Chance) -> Plan {
 /// One disk is lost in a run: W durable copies leave one at least.
 pub fn wiped(seed: u64, shape: &mut Chance) -> Plan {
     let mut plan = five(seed, shape, 50_000);
-    plan.keys = plan.keys.min(12);
+    // Few keys, so that what a forgotten life named is named again.
+    plan.keys = *shape.pick(&[2, 3, 12]);
     fill(&mut plan, Mix { anywhere: 80, get: 30, blind: 27, ..Mix::USUAL });
     let mut chance = faults(seed);
     let node = chance.below(5) as u8;
-    add(&mut plan, chance.between(5_000, 40_000), chance.between(200, 10_000), Fault::Wipe { node });
+    let (at, lasts) = (chance.between(5_000, 35_000), chance.between(200, 10_000));
+    add(&mut plan, at, lasts, Fault::Wipe { node });
+    if chance.permille(600) {
+        // With one other alone, which need not have what the lost disk had, it coordinates before it hears of its past.
+        let from = vec![node, (node + chance.between(1, 4) as u8) % 5];
+        let to = (0..5).filter(|node| !from.contains(node)).collect();
+        let cut = Fault::Cut { from, to, both: true, flap_ms: 0 };
+        add(&mut plan, at + lasts.saturating_sub(100), chance.between(3_000, 12_000), cut);
+    }
     if chance.permille(300) {
         let other = (node + 1) % 5;
         add(&mut plan, chance.between(5_000, 45_000), 2_000, Fault::Clone { node: other, of: node });

@@ -157,6 +157,8 @@ pub fn left(seed: u64, shape: &mut Chance) -> Plan {
     add(&mut plan, at, chance.between(14_000, 20_000), Fault::Crash { node: dies, power: chance.permille(500) });
     edit(&mut plan, at + chance.between(6_000, 7_000), others[1], Edit::Remove { node: dies });
     edit(&mut plan, 22_000, others[2], Edit::Join { node: 5 });
+    // While a member is away nobody lets go of what it may lack.
+    add(&mut plan, 33_000, chance.between(8_000, 14_000), Fault::Crash { node: others[0], power: true });
     let mut at = 36_500;
     while at < 56_000 {
         add(&mut plan, at, chance.between(100, 1_000), Fault::Crash { node: dies, power: chance.permille(300) });

@@ -66,7 +66,14 @@ fn is_there(name: &str) -> bool {
 
 #[test]
 fn every_file_that_a_page_names_is_there() {
-    for page in ["docs/ARCHITECTURE.md", "docs/PROTOCOL.md", "docs/BENCHMARKS.md", "CONTRIBUTING.md", "README.md"] {
+    for page in [
+        "docs/ARCHITECTURE.md",
+        "docs/PROTOCOL.md",
+        "docs/SIMULATOR.md",
+        "docs/BENCHMARKS.md",
+        "CONTRIBUTING.md",
+        "README.md",
+    ] {
         let missing: Vec<_> = named_files(&text(page)).into_iter().filter(|name| !is_there(name)).collect();
         assert!(missing.is_empty(), "{page} names {missing:?}");
     }

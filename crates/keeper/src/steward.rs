@@ -130,7 +130,7 @@ impl Steward {
         for id in step.involved() {
             match self.of(step, id) {
                 _ if !alive.contains(&id) => blocked_by.push(format!("{} does not answer", name(id))),
-                None if !self.late => {}
+                None if !self.late || self.version != step.version => {}
                 None => blocked_by.push(format!("{} has not reported yet", name(id))),
                 Some(report) if !report.blocked.is_empty() => {
                     blocked_by.push(format!("{}: {}", name(id), report.blocked));

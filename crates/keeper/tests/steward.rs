@@ -158,6 +158,8 @@ fn who_has_not_reported_is_named_only_when_it_is_late_and_who_does_not_answer_at
     seals(&mut steward, &[1, 2, 3]);
     steward.decide(&step, 2, &all, 5 * S);
     assert_eq!(blocked(&steward, &all), ["4 has not reported yet"]);
+    let next = Step { version: 10, ..step.clone() };
+    assert!(steward.progress(&next, 2, &all, |id| id.0.to_string()).blocked_by.is_empty(), "it has only begun");
 }
 
 #[test]

@@ -276,7 +276,10 @@ impl Admin for Service {
 #[tonic::async_trait]
 impl Kv for Service {
     async fn describe_ring(&self, _: Request<DescribeRingRequest>) -> Result<Response<DescribeRingResponse>, Status> {
-        let names = self.0.lock().unwrap().members.clone();
+        let (names, down) = {
+            let state = self.0.lock().unwrap();
+            (state.members.clone(), state.down.clone())
+        };
         let member = |name: &&str| Member {
             id: NodeId::initial("fake", name),
             name: (*name).to_owned(),
@@ -285,8 +288,10 @@ impl Kv for Service {
         };
         let partitions = PartitionCount::try_from(64).unwrap();
         let ring = Ring::bootstrap(3, partitions, names.iter().map(member).collect()).unwrap();
-        let members =
-            names.iter().map(|name| RingMember { name: (*name).to_owned(), ..RingMember::default() }).collect();
+        let state = |name: &&str| if down.contains(name) { "down" } else { "up" }.to_owned();
+        let described =
+            |name: &&'static str| RingMember { name: (*name).to_owned(), state: state(name), ..RingMember::default() };
+        let members = names.iter().map(described).collect();
         let (cluster, ring) = ("fake".to_owned(), ring.encode().into());
         Ok(Response::new(DescribeRingResponse { cluster, ring, members, ..DescribeRingResponse::default() }))
     }

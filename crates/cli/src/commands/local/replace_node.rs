@@ -60,9 +60,10 @@ impl Command {
 /// With one node down and another empty, what only those two had would be lost.
 async fn check_others(client: &Client, id: &str) -> Result<(), Failure> {
     let refuse = |why: String| Err(Failure::unavailable(format!("nothing was changed: {why}")));
-    let status = client.status().await?;
-    let missing: Vec<&str> = status
-        .nodes
+    // Members only: one that has left is on its way down, and has handed over what it had.
+    let ring = client.describe_ring().await?;
+    let missing: Vec<&str> = ring
+        .members
         .iter()
         .filter(|node| node.name != id && node.state != "up")
         .map(|node| node.name.as_str())

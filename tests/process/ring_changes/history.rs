@@ -40,7 +40,8 @@ pub struct History {
     sets: Mutex<BTreeMap<Set, Written>>,
     acknowledged: AtomicUsize,
     reads: AtomicUsize,
-    failed: AtomicUsize,
+    /// How many, by bucket and why.
+    failed: Mutex<BTreeMap<String, usize>>,
     violations: Mutex<Vec<String>>,
 }
 
@@ -98,13 +99,13 @@ impl History {
     }
 
     /// A read or a write failed.
-    pub fn fails(&self) {
-        self.failed.fetch_add(1, Ordering::Relaxed);
+    pub fn fails(&self, why: String) {
+        *self.failed.lock().unwrap().entry(why).or_default() += 1;
     }
 
-    /// How many have failed.
-    pub fn failed(&self) -> usize {
-        self.failed.load(Ordering::Relaxed)
+    /// How many have failed, by why.
+    pub fn failed(&self) -> BTreeMap<String, usize> {
+        self.failed.lock().unwrap().clone()
     }
 
     /// Acknowledged writes so far.

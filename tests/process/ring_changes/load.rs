@@ -102,7 +102,8 @@ impl Load {
                 reader.await.expect("everything can be read at the end");
             }
         });
-        println!("{} acknowledged writes, {} reads, {} failed", history.writes(), history.reads(), history.failed());
+        println!("{} acknowledged writes, {} reads", history.writes(), history.reads());
+        println!("failed: {:?}", history.failed());
         let violations = history.violations();
         let first: Vec<&String> = violations.iter().take(5).collect();
         assert!(violations.is_empty(), "{} violations, of which {first:#?}", violations.len());
@@ -137,7 +138,7 @@ async fn work(client: &Client, (life, number): (usize, usize), history: &History
         } else {
             add(client, &set, &format!("{life}-{number}-{element}"), history).await
         };
-        done.unwrap_or_else(|_| history.fails());
+        done.unwrap_or_else(|error| history.fails(format!("{bucket} {:?}", error.code)));
         tokio::time::sleep(Duration::from_millis(random.random_range(1..PAUSE_MS))).await;
     }
 }

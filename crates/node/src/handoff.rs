@@ -410,7 +410,8 @@ fn refusal_of(refusal: Refused) -> Refusal {
     match refusal {
         Refused::Unreachable | Refused::Stopping => Refusal::Unreachable,
         Refused::DiskFull => Refusal::DiskFull,
-        Refused::Overloaded | Refused::HintsFull => Refusal::Overloaded,
+        // Only reads are refused by who is being filled.
+        Refused::Overloaded | Refused::HintsFull | Refused::Refilling => Refusal::Overloaded,
         Refused::Sealed => Refusal::Sealed,
         // The target's own copy is damaged; it may be mended by then.
         Refused::Corrupt | Refused::Invalid => Refusal::Invalid,

@@ -21,10 +21,13 @@ pub enum Refusal {
     Invalid,
     /// It is shutting down.
     Stopping,
+    /// It is a home, but may lack what it acknowledged once: its disk was emptied, or is an old copy, and is being filled.
+    /// It has no say in a strict read until that is done.
+    Refilling,
 }
 
 impl Refusal {
-    const ALL: [(Refusal, &'static str); 8] = [
+    const ALL: [(Refusal, &'static str); 9] = [
         (Refusal::Unreachable, "unreachable"),
         (Refusal::DiskFull, "with a full disk"),
         (Refusal::HintsFull, "with no room for hints"),
@@ -33,12 +36,13 @@ impl Refusal {
         (Refusal::Corrupt, "with a damaged record"),
         (Refusal::Invalid, "that did not understand"),
         (Refusal::Stopping, "shutting down"),
+        (Refusal::Refilling, "being filled from the others"),
     ];
 }
 
 /// How many refusals of each kind a request met, 255 at most of each.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Refusals([u8; 8]);
+pub struct Refusals([u8; 9]);
 
 impl Refusals {
     pub(crate) fn add(&mut self, refusal: Refusal) {
@@ -131,6 +135,8 @@ impl fmt::Display for NotEnough {
             "; ask for fewer replicas, or add nodes"
         } else if self.refusals.count(Refusal::Sealed) > 0 {
             "; fetch the ring and retry"
+        } else if self.refusals.count(Refusal::Refilling) > 0 {
+            "; retry when the homes that are being filled have everything again, or ask for fewer replicas"
         } else if self.strict {
             "; retry when more home replicas are up, or use a sloppy quorum"
         } else {

@@ -156,3 +156,20 @@ fn fallbacks_that_know_nothing_do_not_outrun_the_one_home_that_is_alive() {
     get.on_time(1_000, &mut effects);
     assert!(effects.iter().any(|effect| matches!(effect, GetEffect::Answer(_))), "{effects:?}");
 }
+
+#[test]
+fn a_home_that_is_being_filled_is_passed_over_and_without_enough_others_the_read_ends_at_once() {
+    let up = NodeState::Up;
+    let candidates = [node(0, true, up, 0), node(1, true, up, 1), node(2, true, up, 2), node(3, false, up, 0)];
+    let mut get = Get::new(NodeId(9), &candidates, settings(2, false), 0).unwrap();
+    let mut effects = GetEffects::new();
+    get.start(0, &mut effects);
+    assert_eq!(taken(&mut effects), [ask(0, false), ask(1, true)]);
+    get.on_refusal(NodeId(1), Refusal::Refilling, 1, &mut effects);
+    assert_eq!(taken(&mut effects), [ask(2, true)], "the next home, and no fallback");
+    get.on_refusal(NodeId(2), Refusal::Refilling, 2, &mut effects);
+    let [GetEffect::Fail(reason), GetEffect::Finished] = &taken(&mut effects)[..] else { panic!("it goes on") };
+    assert_eq!((reason.refusals.count(Refusal::Refilling), reason.timed_out), (2, false));
+    let said = reason.to_string();
+    assert!(said.contains("2 being filled") && said.contains("when the homes that are being filled"), "{said}");
+}

@@ -47,7 +47,7 @@ enum Event {
 }
 
 fn event() -> impl Strategy<Value = Event> {
-    let refusal = prop::sample::select(vec![Refusal::Unreachable, Refusal::Corrupt, Refusal::Overloaded]);
+    let refusal = prop::sample::select(vec![Refusal::Unreachable, Refusal::Corrupt, Refusal::Refilling]);
     prop_oneof![
         6 => (0..8usize).prop_map(Event::Reply),
         2 => (0..8usize, refusal).prop_map(|(which, refusal)| Event::Refuse(which, refusal)),

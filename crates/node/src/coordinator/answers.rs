@@ -54,6 +54,7 @@ pub fn wire_refusal(refusal: Refusal, message: String) -> ReplicaRefusal {
         Refusal::Corrupt => Reason::Corrupt,
         Refusal::Sealed => Reason::Sealed,
         Refusal::Stopping => Reason::Stopping,
+        Refusal::Refilling => Reason::Refilling,
         Refusal::Invalid => Reason::Invalid,
     };
     ReplicaRefusal { reason: reason as i32, message, epoch: 0 }
@@ -66,7 +67,8 @@ pub fn refusal_of_wire(refusal: &ReplicaRefusal) -> Refusal {
         Reason::HintsFull => Refusal::HintsFull,
         Reason::Overloaded => Refusal::Overloaded,
         Reason::Corrupt => Refusal::Corrupt,
-        Reason::Sealed | Reason::Behind | Reason::Refilling => Refusal::Sealed,
+        Reason::Sealed | Reason::Behind => Refusal::Sealed,
+        Reason::Refilling => Refusal::Refilling,
         Reason::Stopping => Refusal::Stopping,
         Reason::Invalid | Reason::Unspecified => Refusal::Invalid,
     }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use dynamo_quorum::{Answer, Found, Get, GetEffect, GetEffects, GetSettings, Refusal};
+use dynamo_quorum::{Answer, Found, Get, GetEffect, GetEffects, GetSettings, NotEnough, Refusal};
 use dynamo_ring::NodeId;
 use dynamo_storage::{Op, Outcome, Read, RecordKey, StoreError};
 use dynamo_version::{Mode, SiblingSet};
@@ -35,6 +35,8 @@ pub(super) struct GetEntry {
     machine: Get,
     epoch: u64,
     began_us: u64,
+    /// Homes that refused because they are being filled, to be named.
+    filling: SmallVec<[NodeId; 2]>,
     /// R, as it was asked for.
     r: u32,
     /// The client's patience.
@@ -75,7 +77,8 @@ impl Coordinator {
         let machine = Get::new(self.cluster.me, &candidates, settings, now).map_err(|error| not_enough(&error))?;
         let epoch = view.ring.epoch();
         let (r, until_us) = (get.r, now);
-        Ok(GetEntry { record, bucket, key: get.key, machine, epoch, began_us: now, r, until_us, reply: None })
+        let filling = SmallVec::new();
+        Ok(GetEntry { record, bucket, key: get.key, machine, epoch, began_us: now, filling, r, until_us, reply: None })
     }
 
     /// This node's own answer.
@@ -127,6 +130,9 @@ impl Coordinator {
         refusal: Refusal,
     ) -> Ended {
         let mut effects = GetEffects::new();
+        if refusal == Refusal::Refilling {
+            entry.filling.push(from);
+        }
         entry.machine.on_refusal(from, refusal, self.clock.now_us(), &mut effects);
         self.carry_out_get(id, entry, effects)
     }
@@ -152,6 +158,9 @@ impl Coordinator {
             match effect {
                 GetEffect::Ask { to, digest } => {
                     if let Err(refusal) = self.ask(id, entry, to, digest) {
+                        if refusal == Refusal::Refilling {
+                            entry.filling.push(to);
+                        }
                         entry.machine.on_refusal(to, refusal, self.clock.now_us(), &mut effects);
                     }
                 }
@@ -162,7 +171,7 @@ impl Coordinator {
                         let (bucket, key, r) = (entry.bucket.name.to_string(), entry.key.clone(), entry.r);
                         self.try_again(Once::Get(GetRequest { bucket, key, r }), reply, entry.until_us);
                     } else {
-                        self.refuse(not_enough(&error), reply);
+                        self.refuse(self.read_refused(entry, &error), reply);
                     }
                 }
                 GetEffect::Repair { to, state } => self.repair(entry, to, state),
@@ -176,7 +185,7 @@ impl Coordinator {
         if to == self.cluster.me {
             let (key, mode, strict) = (entry.record.clone(), entry.bucket.mode, entry.bucket.strict);
             if strict && !self.cluster.is_whole(key.partition()) {
-                return Err(Refusal::Sealed);
+                return Err(Refusal::Refilling);
             }
             // A sloppy read takes what there is, wherever the partition is going.
             let (hints, epoch) = (self.hints_to_read(&key), if strict { entry.epoch } else { u64::MAX });
@@ -192,6 +201,21 @@ impl Coordinator {
         };
         let request = Some(replica_request::Request::Read(read));
         self.send(to, ReplicaRequest { id: id.0, epoch: entry.epoch, request })
+    }
+
+    /// Which homes are being filled is told by name: that they are up is what everybody sees.
+    fn read_refused(&self, entry: &GetEntry, error: &NotEnough) -> Refused {
+        let view = self.cluster.view();
+        let name = |id: &NodeId| view.ring.member(*id).map_or_else(|| id.to_string(), |member| member.name.clone());
+        let names: Vec<String> = entry.filling.iter().map(name).collect();
+        let mut refused = not_enough(error);
+        if !names.is_empty() {
+            refused.message += &format!(
+                " (being filled: {}; `dynamo status` shows how far they are, and a sloppy bucket is read meanwhile)",
+                names.join(", ")
+            );
+        }
+        refused
     }
 
     /// Whose hints a read here has to look at: none where this node is a home, all homes' where it is a fallback.

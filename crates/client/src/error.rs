@@ -99,7 +99,8 @@ impl Error {
             ErrorCode::InvalidArgument => Code::InvalidArgument,
             ErrorCode::UnknownBucket => Code::UnknownBucket,
             ErrorCode::BadContext => Code::BadContext,
-            ErrorCode::NotEnoughReplicas => Code::NotEnoughReplicas,
+            // An older node gives the first for both.
+            ErrorCode::NotEnoughReplicas | ErrorCode::MayBeWritten => Code::NotEnoughReplicas,
             ErrorCode::DiskFull => Code::DiskFull,
             ErrorCode::Overloaded => Code::Overloaded,
             ErrorCode::TooManySiblings => Code::TooManySiblings,

@@ -137,7 +137,7 @@ pub fn status(refused: Refused) -> Status {
         ErrorCode::DiskFull | ErrorCode::Overloaded => Code::ResourceExhausted,
         ErrorCode::TooManySiblings => Code::FailedPrecondition,
         ErrorCode::BucketConflict => Code::AlreadyExists,
-        ErrorCode::CoordinatorLost => Code::Aborted,
+        ErrorCode::CoordinatorLost | ErrorCode::MayBeWritten => Code::Aborted,
         ErrorCode::Internal | ErrorCode::Unspecified => Code::Internal,
     };
     let mut status = Status::new(code, refused.message);

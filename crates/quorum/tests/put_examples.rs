@@ -153,3 +153,31 @@ fn a_coordinator_that_is_slow_itself_keeps_no_hint_for_itself() {
     put.on_time(100, &mut effects);
     assert_eq!(taken(&mut effects), [Finished]);
 }
+
+#[test]
+fn another_attempt_at_a_version_sends_it_to_its_maker_as_well_and_never_denies_it() {
+    let up = NodeState::Up;
+    // The coordinator, node 0, is a home under the newer ring, too.
+    let mut put = Put::again(NodeId(0), &homes([up; 3]), settings(false, Durability::AllDurable), 1, 0).unwrap();
+    assert_eq!((put.local_hint(), put.local_sync()), (None, true));
+    let mut effects = PutEffects::new();
+    put.start(0, &mut effects);
+    assert_eq!(taken(&mut effects)[..3], [send(0, None, true), send(1, None, true), send(2, None, true)]);
+    // It is one no more: then it is nobody's home, and gets nothing of its own accord.
+    let mut put = Put::again(NodeId(9), &homes([up; 3]), settings(false, Durability::AllDurable), 1, 0).unwrap();
+    put.start(0, &mut effects);
+    assert!(taken(&mut effects).iter().all(|effect| !matches!(effect, PutEffect::Send { to: NodeId(9), .. })));
+    put.on_refusal(NodeId(0), Refusal::Unreachable, 1, &mut effects);
+    put.on_refusal(NodeId(1), Refusal::Unreachable, 1, &mut effects);
+    let refused = |effects: &[PutEffect]| match effects {
+        [.., PutEffect::Fail(reason), PutEffect::Finished] => *reason,
+        others => panic!("{others:?}"),
+    };
+    let reason = refused(&taken(&mut effects));
+    assert_eq!((reason.begun, reason.holding), (true, 1));
+    // Too few are alive to begin at all: an earlier attempt had begun all the same.
+    let down = NodeState::Down;
+    let walk = homes([up, down, down]);
+    let reason = Put::again(NodeId(0), &walk, settings(false, Durability::AllDurable), 0, 0).unwrap_err();
+    assert!(reason.begun && !reason.to_string().contains("nothing was written"), "{reason}");
+}

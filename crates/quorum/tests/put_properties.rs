@@ -22,7 +22,18 @@ struct Case {
     candidates: Vec<Candidate>,
     me: NodeId,
     local: bool,
+    /// An earlier attempt made the version.
+    again: bool,
     settings: PutSettings,
+}
+
+impl Case {
+    fn put(&self, now: u64) -> Result<Put, NotEnough> {
+        match self.again {
+            true => Put::again(self.me, &self.candidates, self.settings, 1, now),
+            false => Put::new(self.me, &self.candidates, self.settings, self.local, now),
+        }
+    }
 }
 
 fn settings() -> impl Strategy<Value = PutSettings> {
@@ -41,14 +52,16 @@ fn settings() -> impl Strategy<Value = PutSettings> {
 fn case() -> impl Strategy<Value = Case> {
     let state = prop_oneof![4 => Just(NodeState::Up), 1 => Just(NodeState::Down), 1 => Just(NodeState::ReadOnly)];
     let states = prop::collection::vec(state, 1..=10);
-    (1..=5usize, states, 0..12u128, any::<bool>(), settings()).prop_map(|(homes, states, me, local, settings)| {
+    let how = prop_oneof![Just((true, false)), Just((false, false)), Just((false, true))];
+    (1..=5usize, states, 0..12u128, how, settings()).prop_map(|(homes, states, me, (local, again), settings)| {
         let candidate = |(index, state): (usize, NodeState)| Candidate {
             node: NodeId(index as u128),
             home: index < homes,
             state,
             latency_us: 0,
         };
-        Case { candidates: states.into_iter().enumerate().map(candidate).collect(), me: NodeId(me), local, settings }
+        let candidates = states.into_iter().enumerate().map(candidate).collect();
+        Case { candidates, me: NodeId(me), local, again, settings }
     })
 }
 
@@ -120,7 +133,9 @@ impl Observer {
                 PutEffect::Acknowledge { acks, .. } => self.see_acknowledge(acks),
                 PutEffect::Fail(reason) => {
                     assert!(self.acknowledged.is_none() && self.failed.is_none());
-                    assert!(usize::from(reason.holding) <= self.acked.len());
+                    let before = usize::from(self.case.again);
+                    assert!(usize::from(reason.holding) <= self.acked.len().max(before));
+                    assert!(reason.begun || !self.case.again, "what was made before is denied");
                     assert!(reason.acked < reason.needed || reason.lacks_durable);
                     self.failed = Some(reason);
                 }
@@ -205,7 +220,7 @@ proptest! {
     fn any_interleaving_ends_in_one_honest_verdict(case in case(), events in prop::collection::vec(event(), 0..40)) {
         let began = 1_000;
         let mut now = began;
-        let Ok(mut put) = Put::new(case.me, &case.candidates, case.settings, case.local, now) else { return Ok(()) };
+        let Ok(mut put) = case.put(now) else { return Ok(()) };
         let mut observer = Observer::new(case, &put);
         let mut effects = PutEffects::new();
         let mut started = false;
@@ -249,7 +264,7 @@ proptest! {
         refuse in prop::collection::vec(any::<bool>(), 12),
         order in prop::collection::vec(any::<prop::sample::Index>(), 60),
     ) {
-        let Ok(mut put) = Put::new(case.me, &case.candidates, case.settings, case.local, 0) else { return Ok(()) };
+        let Ok(mut put) = case.put(0) else { return Ok(()) };
         let me = case.me;
         // The coordinator itself is alive.
         let alive = |node: NodeId| live[node.0 as usize] || (case.local && node == me);
@@ -313,10 +328,11 @@ proptest! {
         let outside = !case.candidates.iter().any(|candidate| candidate.node == case.me);
         reachable += usize::from(outside && case.local && case.settings.sloppy);
         let w = usize::from(case.settings.w);
-        let put = Put::new(case.me, &case.candidates, case.settings, case.local, 0);
+        let put = case.put(0);
         prop_assert_eq!(put.is_ok(), w <= homes && w <= reachable);
         if let Err(reason) = put {
-            prop_assert!(!reason.begun && reason.to_string().contains("nothing was written"));
+            prop_assert_eq!(reason.begun, case.again);
+            prop_assert_eq!(reason.to_string().contains("nothing was written"), !case.again);
         }
     }
 }

@@ -44,6 +44,7 @@ async fn what_all_nodes_would_say_is_told_at_once_in_the_node_s_words() {
 async fn a_write_that_may_have_happened_is_not_sent_to_another_node() {
     let told = [
         (ErrorCode::NotEnoughReplicas, Code::NotEnoughReplicas),
+        (ErrorCode::MayBeWritten, Code::NotEnoughReplicas),
         (ErrorCode::CoordinatorLost, Code::CoordinatorLost),
         (ErrorCode::Internal, Code::Internal),
     ];

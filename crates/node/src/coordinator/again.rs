@@ -2,15 +2,25 @@
 //!
 //! A partition that moves is sealed for some milliseconds: its homes take nothing of the old epoch any more, and the new one
 //! is not there yet. The client need not know.
+//!
+//! A write that has its version keeps it: a second one beside it could come back as a sibling of what somebody wrote over
+//! the first. What is sent again must not bring back what was deleted and collected in between, for which the ring turns
+//! once without new homes (docs/PROTOCOL.md): see [`Resend`].
 
 use std::sync::Arc;
 
-use dynamo_quorum::{NotEnough, Refusal};
+use bytes::Bytes;
+use dynamo_quorum::{NotEnough, Put, Refusal};
+use dynamo_ring::{NodeId, Ring};
+use dynamo_storage::{Outcome, Read, RecordKey};
+use dynamo_version::{Dot, SiblingSet};
 use dynamo_wire::v1::GetRequest;
 use parking_lot::Mutex;
+use smallvec::SmallVec;
+use tokio::sync::oneshot;
 
-use super::{Coordinator, put::Write};
-use crate::request::ReplyTo;
+use super::{Coordinator, answers::cut_short, put::Write};
+use crate::{buckets::BucketSettings, completion::Done, request::ReplyTo};
 
 /// How long until the next attempt, microseconds.
 const PAUSE_US: u64 = 10_000;
@@ -18,7 +28,60 @@ const PAUSE_US: u64 = 10_000;
 /// What is begun again.
 pub(super) enum Once {
     Get(GetRequest),
+    /// One that has no version yet.
     Write(Write),
+    Made(Box<Made>),
+}
+
+/// A write with its version.
+pub(super) struct Made {
+    pub record: RecordKey,
+    pub bucket: Arc<BucketSettings>,
+    pub key: Bytes,
+    pub set: Bytes,
+    pub digest: u64,
+    pub dot: Option<Dot>,
+    pub siblings: u32,
+    /// The sealed context of the answer.
+    pub context: Bytes,
+    pub w: u32,
+    pub began_us: u64,
+    /// Under which epoch it was sent, and who were the key's homes then.
+    pub epoch: u64,
+    pub homes: SmallVec<[NodeId; 4]>,
+    /// What the last attempt came to.
+    pub last: NotEnough,
+}
+
+/// What another attempt may send.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Resend {
+    /// The set as it was made: no tombstone can have been collected since.
+    AsMade,
+    /// What this home's own record has now, which had the version.
+    FromRecord,
+    /// Nothing: this node can't know whether the version was written over, deleted and collected.
+    Nothing,
+}
+
+impl Resend {
+    /// Tombstones are collected behind a turn that leaves all homes as they are, and a set that is sent under an epoch is
+    /// refused after the next such turn. So it may be sent on within its epoch, and across one turn that changed homes.
+    fn of(made: (u64, &[NodeId]), ring: &Ring, key: &RecordKey, me: NodeId) -> Resend {
+        let (epoch, homes) = made;
+        let mut now = ring.preference_list(key.partition());
+        let mut before: SmallVec<[NodeId; 4]> = homes.into();
+        now.sort();
+        before.sort();
+        let moved = now[..] != before[..];
+        if ring.epoch() == epoch || (ring.epoch() == epoch + 1 && moved) {
+            Resend::AsMade
+        } else if now.contains(&me) && before.contains(&me) {
+            Resend::FromRecord
+        } else {
+            Resend::Nothing
+        }
+    }
 }
 
 struct Waiting {
@@ -68,7 +131,110 @@ impl Coordinator {
             match what {
                 Once::Get(get) => self.get_until(get, reply, until_us),
                 Once::Write(write) => self.write_until(write, reply, until_us),
+                Once::Made(made) => self.resend(made, reply, until_us),
             }
         }
+    }
+
+    fn resend(self: &Arc<Self>, mut made: Box<Made>, reply: ReplyTo, until_us: u64) {
+        let resend = Resend::of((made.epoch, &made.homes), &self.cluster.view().ring, &made.record, self.cluster.me);
+        match resend {
+            Resend::AsMade => self.replicate(*made, reply, until_us),
+            Resend::Nothing => {
+                let why = "this node can't tell whether the version was written over since; read the key";
+                self.refuse(cut_short(&made.last, why), reply);
+            }
+            Resend::FromRecord => {
+                let (done, read) = oneshot::channel();
+                let (key, mode) = (made.record.clone(), made.bucket.mode);
+                let hints = SmallVec::new();
+                self.read(Read::State { key, hints, mode, epoch: u64::MAX, digest_only: false }, Done::Task(done));
+                let coordinator = self.clone();
+                // A task, for nobody may wait here; a ring turns rarely.
+                self.runtime.spawn(async move {
+                    match read.await {
+                        Ok(Ok(Outcome::State(Some((set, digest))))) if has(&set, made.dot) => {
+                            (made.set, made.digest) = (set, digest);
+                            coordinator.replicate(*made, reply, until_us);
+                        }
+                        _ => {
+                            let why = "this node's own record does not have the version any more; read the key";
+                            coordinator.refuse(cut_short(&made.last, why), reply);
+                        }
+                    }
+                });
+            }
+        }
+    }
+
+    /// Another attempt at a write that has its version, under the present ring.
+    fn replicate(self: &Arc<Self>, made: Made, reply: ReplyTo, until_us: u64) {
+        let view = self.cluster.view();
+        let now = self.clock.now_us();
+        let settings = self.put_settings(&view, &made.bucket, made.w, until_us.saturating_sub(now));
+        let candidates = view.candidates(made.record.partition(), made.bucket.strict);
+        let holding = made.last.holding;
+        let machine = settings.and_then(|settings| {
+            Put::again(self.cluster.me, &candidates, settings, holding, now)
+                .map_err(|error| super::answers::not_enough(&error))
+        });
+        match machine {
+            Ok(machine) => self.go_on(&view, machine, &candidates, made, (reply, until_us)),
+            Err(refused) => self.refuse(cut_short(&made.last, &refused.message), reply),
+        }
+    }
+}
+
+/// Whether an encoded set knows a write.
+fn has(set: &Bytes, dot: Option<Dot>) -> bool {
+    let set = SiblingSet::decode(set.clone());
+    set.is_ok_and(|set| dot.is_none_or(|dot| set.causality().covers(&dot)))
+}
+
+#[cfg(test)]
+mod tests {
+    use dynamo_ring::{Member, Partition, PartitionCount};
+
+    use super::*;
+
+    fn member(id: u128) -> Member {
+        Member { id: NodeId(id), name: id.to_string(), zone: id.to_string(), weight: 1 }
+    }
+
+    /// Four nodes, N = 3; the ring after it gives the first partition's token to who was no home of it.
+    fn rings() -> (Ring, Ring, RecordKey) {
+        let members: Vec<Member> = (0..4).map(member).collect();
+        let ring = Ring::bootstrap(3, PartitionCount::try_from(4).unwrap(), members.clone()).unwrap();
+        let key = RecordKey::new(Partition(0), b"b", b"k", None).unwrap();
+        let homes = ring.preference_list(key.partition());
+        let new = members.iter().map(|member| member.id).find(|id| !homes.contains(id)).unwrap();
+        let owner = |partition: Partition| if partition.0 == 0 { new } else { ring.owner(partition).id };
+        let turned = ring.turned(members, owner).unwrap();
+        assert_ne!(turned.preference_list(key.partition()), homes);
+        (ring, turned, key)
+    }
+
+    fn again(ring: &Ring) -> Ring {
+        ring.turned(ring.members().to_vec(), |partition| ring.owner(partition).id).unwrap()
+    }
+
+    #[test]
+    fn a_set_crosses_a_turn_only_if_no_tombstone_can_have_been_collected_behind_it() {
+        let (ring, turned, key) = rings();
+        let homes = ring.preference_list(key.partition());
+        let made = (ring.epoch(), &homes[..]);
+        let stays = *homes.iter().find(|id| turned.is_home(key.partition(), **id)).unwrap();
+        let goes = *homes.iter().find(|id| !turned.is_home(key.partition(), **id)).unwrap();
+        for me in [stays, goes, NodeId(77)] {
+            assert_eq!(Resend::of(made, &ring, &key, me), Resend::AsMade, "still sealed");
+            assert_eq!(Resend::of(made, &turned, &key, me), Resend::AsMade, "the homes have changed");
+        }
+        // The same owners once more: who was no home in both can't know what became of it.
+        let same = again(&ring);
+        assert_eq!(Resend::of(made, &same, &key, stays), Resend::FromRecord);
+        assert_eq!(Resend::of(made, &same, &key, NodeId(77)), Resend::Nothing);
+        let later = again(&turned);
+        assert_eq!(Resend::of(made, &later, &key, stays), Resend::FromRecord);
+        assert_eq!(Resend::of(made, &later, &key, goes), Resend::Nothing);
     }
 }

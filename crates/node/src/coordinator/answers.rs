@@ -1,6 +1,6 @@
 //! Failures in the words of those who hear of them: what failed, what became of the data, what to do next.
 
-use dynamo_quorum::{NotEnough, Refusal};
+use dynamo_quorum::{NotEnough, Operation, Refusal};
 use dynamo_storage::StoreError;
 use dynamo_version::ContextError;
 use dynamo_wire::v1::{ErrorCode, ReplicaRefusal, replica_refusal::Reason};
@@ -9,7 +9,17 @@ use crate::request::Refused;
 
 /// R or W could not be met.
 pub(super) fn not_enough(error: &NotEnough) -> Refused {
-    Refused::new(ErrorCode::NotEnoughReplicas, error.to_string())
+    let code = match (error.operation, error.begun) {
+        (Operation::Write, true) => ErrorCode::MayBeWritten,
+        (Operation::Write, false) | (Operation::Read, _) => ErrorCode::NotEnoughReplicas,
+    };
+    Refused::new(code, error.to_string())
+}
+
+/// A write whose version was made can't be gone on with; `error` is what its last attempt came to.
+pub(super) fn cut_short(error: &NotEnough, why: &str) -> Refused {
+    let error = NotEnough { begun: true, ..*error };
+    Refused::new(ErrorCode::MayBeWritten, format!("{error}; tried again under the newer ring: {why}"))
 }
 
 /// The coordinator's own engine could not begin the write.

@@ -6,17 +6,18 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use dynamo_quorum::{Put, PutEffect, PutEffects, PutSettings, Refusal};
+use dynamo_quorum::{Candidate, NotEnough, Put, PutEffect, PutEffects, PutSettings, Refusal};
 use dynamo_ring::NodeId;
 use dynamo_storage::{Applied, Op, RecordKey, StoreError};
-use dynamo_version::{Causality, Mode, Payload, Timestamp};
+use dynamo_version::{Causality, Dot, Mode, Payload, Timestamp};
 use dynamo_wire::v1::{
     DeleteRequest, ErrorCode, ForwardedPut, PutRequest, ReplicaRequest, ReplicaWrite, replica_request,
 };
+use smallvec::SmallVec;
 
 use super::{
     Coordinator, Entry, RequestId,
-    again::{Once, is_turning},
+    again::{Made, Once, is_turning},
     answers::{not_enough, refusal_of_store, refused_by_store},
     forward, quorum,
     table::Ended,
@@ -81,12 +82,17 @@ pub(super) struct PutEntry {
     /// The state that replicas get, and its digest; empty until minted.
     set: Bytes,
     digest: u64,
+    dot: Option<Dot>,
     siblings: u32,
     /// The sealed context of the answer.
     context: Bytes,
     epoch: u64,
+    /// The key's homes under it.
+    homes: SmallVec<[NodeId; 4]>,
+    /// The version is from an earlier attempt: this node's own record may not have it.
+    again: bool,
     began_us: u64,
-    /// What is written again where the ring turned meanwhile: value, the client's context, W.
+    /// What is written again where the ring turned before there was a version: value, the client's context, W.
     value: Option<Bytes>,
     given: Bytes,
     w: u32,
@@ -123,7 +129,7 @@ impl Coordinator {
     fn check_write(&self, view: &View, write: &Write) -> Result<Checked, Refused> {
         let bucket = self.buckets.get(&write.bucket)?;
         let (partition, record) = self.address(view, &bucket, &write.key)?;
-        let w = quorum('W', write.w, bucket.w, view.ring.n())?;
+        let settings = self.put_settings(view, &bucket, write.w, self.times.deadline_us)?;
         if let Some(value) = &write.value {
             self.check_value(value)?;
         } else if write.context.is_empty() && bucket.mode == Mode::Siblings {
@@ -133,15 +139,24 @@ impl Coordinator {
             ));
         }
         let (seen, seen_ts) = self.open_context(&bucket, &write.key, &write.context)?;
-        let settings = PutSettings {
-            w,
+        let candidates = view.candidates(partition, bucket.strict);
+        Ok(Checked { bucket, record, seen, seen_ts, settings, candidates })
+    }
+
+    pub(super) fn put_settings(
+        &self,
+        view: &View,
+        bucket: &BucketSettings,
+        w: u32,
+        deadline_us: u64,
+    ) -> Result<PutSettings, Refused> {
+        Ok(PutSettings {
+            w: quorum('W', w, bucket.w, view.ring.n())?,
             sloppy: !bucket.strict,
             durability: self.durability,
             replica_timeout_us: self.times.replica_us,
-            deadline_us: self.times.deadline_us,
-        };
-        let candidates = view.candidates(partition, bucket.strict);
-        Ok(Checked { bucket, record, seen, seen_ts, settings, candidates })
+            deadline_us,
+        })
     }
 
     /// Has the engine give the version its dot; the rest follows when it is with the operating system.
@@ -153,7 +168,7 @@ impl Coordinator {
         write: Write,
         (reply, until_us): (ReplyTo, u64),
     ) {
-        let Checked { bucket, record, seen, seen_ts, .. } = checked;
+        let Checked { bucket, record, seen, seen_ts, candidates, .. } = checked;
         let (hint_for, sync, mode) = (machine.local_hint(), machine.local_sync(), bucket.mode);
         let id = self.insert(Entry::Put(PutEntry {
             record: record.clone(),
@@ -164,9 +179,12 @@ impl Coordinator {
             machine,
             set: Bytes::new(),
             digest: 0,
+            dot: None,
             siblings: 0,
             context: Bytes::new(),
             epoch: view.ring.epoch(),
+            homes: homes(&candidates),
+            again: false,
             began_us: self.clock.now_us(),
             value: write.value.clone(),
             given: write.context,
@@ -187,7 +205,7 @@ impl Coordinator {
         self.with_put(id, |entry, effects, now| {
             entry.set = applied.set.clone();
             entry.digest = applied.digest;
-            entry.siblings = applied.siblings as u32;
+            (entry.dot, entry.siblings) = (applied.dot, applied.siblings as u32);
             let mut seen = std::mem::take(&mut entry.seen);
             if let Some(dot) = applied.dot {
                 seen.insert(dot);
@@ -215,7 +233,7 @@ impl Coordinator {
             // Not minted: there is no version to send, and nothing was written anywhere.
             let Some(reply) = entry.reply.take() else { return Ended::Yes };
             if matches!(error, StoreError::Sealed { .. }) && self.may_try_again(entry.until_us) {
-                self.write_again(entry, reply);
+                self.mint_again(entry, reply);
             } else {
                 self.refuse(refused_by_store(&error), reply);
             }
@@ -281,8 +299,10 @@ impl Coordinator {
                 }
                 PutEffect::Fail(error) => {
                     let Some(reply) = entry.reply.take() else { continue };
-                    if is_turning(&error) && self.may_try_again(entry.until_us) {
-                        self.write_again(entry, reply);
+                    // The engine has the write, or has yet to come to it.
+                    let error = NotEnough { begun: true, ..error };
+                    if is_turning(&error) && !entry.set.is_empty() && self.may_try_again(entry.until_us) {
+                        self.send_again(entry, error, reply);
                     } else {
                         self.refuse(not_enough(&error), reply);
                     }
@@ -293,13 +313,66 @@ impl Coordinator {
         Ended::No
     }
 
-    /// The same write under the newer ring. Over the version that was made already, if there is one: whoever has that gets
-    /// the new one in its place.
-    fn write_again(&self, entry: &PutEntry, reply: ReplyTo) {
-        let context = if entry.context.is_empty() { entry.given.clone() } else { entry.context.clone() };
+    /// The same write under the newer ring: nothing was made of it yet.
+    fn mint_again(&self, entry: &PutEntry, reply: ReplyTo) {
         let (bucket, key, value, w) = (entry.bucket.name.to_string(), entry.key.clone(), entry.value.clone(), entry.w);
-        let write = Write { bucket, key, value, context, w, forwarded: entry.forwarded };
+        let write = Write { bucket, key, value, context: entry.given.clone(), w, forwarded: entry.forwarded };
         self.try_again(Once::Write(write), reply, entry.until_us);
+    }
+
+    /// The same version under the newer ring.
+    fn send_again(&self, entry: &PutEntry, last: NotEnough, reply: ReplyTo) {
+        let made = Made {
+            record: entry.record.clone(),
+            bucket: entry.bucket.clone(),
+            key: entry.key.clone(),
+            set: entry.set.clone(),
+            digest: entry.digest,
+            dot: entry.dot,
+            siblings: entry.siblings,
+            context: entry.context.clone(),
+            w: entry.w,
+            began_us: entry.began_us,
+            epoch: entry.epoch,
+            homes: entry.homes.clone(),
+            last,
+        };
+        self.try_again(Once::Made(Box::new(made)), reply, entry.until_us);
+    }
+
+    /// Sends a version that exists to the homes under `view`.
+    pub(super) fn go_on(
+        self: &Arc<Self>,
+        view: &View,
+        machine: Put,
+        candidates: &[Candidate],
+        made: Made,
+        (reply, until_us): (ReplyTo, u64),
+    ) {
+        let id = self.insert(Entry::Put(PutEntry {
+            record: made.record,
+            bucket: made.bucket,
+            key: made.key,
+            seen: Causality::default(),
+            seen_ts: Timestamp(0),
+            machine,
+            set: made.set,
+            digest: made.digest,
+            dot: made.dot,
+            siblings: made.siblings,
+            context: made.context,
+            epoch: view.ring.epoch(),
+            homes: homes(candidates),
+            again: true,
+            began_us: made.began_us,
+            value: None,
+            given: Bytes::new(),
+            w: made.w,
+            forwarded: true,
+            until_us,
+            reply: Some(reply),
+        }));
+        self.with_put(id, |entry, effects, now| entry.machine.start(now, effects));
     }
 
     fn send_write(
@@ -334,12 +407,16 @@ impl Coordinator {
     }
 
     /// Keeps what `home` misses (§4.6). A note of it is enough where this node's own record has the write; a coordinator
-    /// that is no home has none, only its hint for another home, and keeps a copy.
+    /// that is no home has none, only its hint for another home, and keeps a copy. So does one that tries again: the
+    /// partition may be another's by now. Nobody delivers a hint to himself.
     fn keep_hint(self: &Arc<Self>, home: NodeId, entry: &PutEntry) {
+        if home == self.cluster.me {
+            return;
+        }
         let key = entry.record.clone();
         let op = match entry.machine.local_hint() {
-            None => Op::KeepHint { target: home, key },
-            Some(_) => {
+            None if !entry.again => Op::KeepHint { target: home, key },
+            _ => {
                 let (set, digest, mode) = (entry.set.clone(), entry.digest, entry.bucket.mode);
                 Op::Merge { key, set, digest, mode, hint_for: Some(home), epoch: entry.epoch, sync: false }
             }
@@ -354,4 +431,8 @@ impl Coordinator {
         // Also after an error: see `Done`.
         self.handoff.hint_stored(home);
     }
+}
+
+fn homes(candidates: &[Candidate]) -> SmallVec<[NodeId; 4]> {
+    candidates.iter().filter(|candidate| candidate.home).map(|candidate| candidate.node).collect()
 }

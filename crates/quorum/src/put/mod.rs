@@ -120,6 +120,8 @@ pub struct Put {
     finished: bool,
     /// Index of the coordinator when its own copy is under way by itself.
     local: Option<u8>,
+    /// The version was made before: nodes that an earlier attempt knew to have it.
+    held_before: Option<u8>,
 }
 
 impl Put {
@@ -141,6 +143,35 @@ impl Put {
         local: bool,
         now: u64,
     ) -> Result<Put, NotEnough> {
+        Put::prepared(me, candidates, settings, local, (now, None))
+    }
+
+    /// Prepares another attempt at a write whose version exists: an earlier attempt met a ring that turned. Nothing is
+    /// minted, so the coordinator's own copy is sent like any other, wherever the walk has it. `holding` nodes were known to
+    /// have it then; whoever fails never says that nothing was written.
+    ///
+    /// # Errors
+    /// As [`Put::new`].
+    ///
+    /// # Panics
+    /// As [`Put::new`].
+    pub fn again(
+        me: NodeId,
+        candidates: &[Candidate],
+        settings: PutSettings,
+        holding: u8,
+        now: u64,
+    ) -> Result<Put, NotEnough> {
+        Put::prepared(me, candidates, settings, false, (now, Some(holding)))
+    }
+
+    fn prepared(
+        me: NodeId,
+        candidates: &[Candidate],
+        settings: PutSettings,
+        local: bool,
+        (now, held_before): (u64, Option<u8>),
+    ) -> Result<Put, NotEnough> {
         let mut put = Put {
             replicas: SmallVec::new(),
             deadline: now.saturating_add(settings.deadline_us),
@@ -156,6 +187,7 @@ impl Put {
             started: false,
             finished: false,
             local: None,
+            held_before,
         };
         put.enlist_homes(me, candidates, local);
         put.enlist_fallbacks(me, candidates, local);

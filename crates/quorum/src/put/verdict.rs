@@ -72,16 +72,17 @@ impl Put {
 
     pub(super) fn not_enough(&self, timed_out: bool) -> NotEnough {
         let (acked, durable) = self.counted();
+        let holding = self.replicas.iter().filter(|replica| replica.phase == Phase::Acked).count() as u8;
         NotEnough {
             operation: Operation::Write,
             strict: !self.sloppy,
             needed: self.w,
             acked,
-            holding: self.replicas.iter().filter(|replica| replica.phase == Phase::Acked).count() as u8,
+            holding: holding.max(self.held_before.unwrap_or(0)),
             homes: self.homes,
             homes_alive: self.homes_alive,
             lacks_durable: acked >= self.w && !durable && self.durability == Durability::OneDurable,
-            begun: self.started || self.replicas.iter().any(|replica| replica.phase == Phase::Acked),
+            begun: self.started || self.held_before.is_some() || holding > 0,
             timed_out,
             refusals: self.refusals,
         }

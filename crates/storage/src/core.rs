@@ -63,8 +63,9 @@ pub struct Opened {
     pub new: bool,
     /// The last run ended in order. If not, minting memories from before are not used any more.
     pub clean: bool,
-    /// Something that was durable is gone: the engine's last commit is older than the high-water file says. The node must
-    /// not count on what it had acknowledged; its replicas have it.
+    /// Something that was durable is gone: the engine's last commit is older than the high-water file says, now or at an
+    /// opening before after which nobody said [`Store::loss_is_known`](crate::Store::loss_is_known). The node must not
+    /// count on what it had acknowledged, nor on what it had promised; its replicas have it.
     pub lost_tail: bool,
     /// The last commit found.
     pub commit: u64,
@@ -86,6 +87,8 @@ pub struct Core {
     broken: bool,
     /// The engine was opened again and what is in memory is not, or not wholly, of what it has.
     stale: bool,
+    /// See [`Opened::lost_tail`].
+    lost_tail: bool,
 }
 
 impl Core {
@@ -115,7 +118,8 @@ impl Core {
         let trees = Trees::new(settings.tree_shape);
         let live = Arc::new(Live { engine, counters: Counters::default(), trees, fences });
         let totals = Totals { commit: found.commit.max(opened.high_water), ..found };
-        let mut core = Core { live, settings, totals, epochs, broken: false, stale: false };
+        let mut core =
+            Core { live, settings, totals, epochs, broken: false, stale: false, lost_tail: opened.lost_tail };
         // Its commit also ends the validity of a clean mark.
         core.reserve_block(1, Batch::new())?;
         opened.trees_rebuilt = core.take_trees(loaded)?;
@@ -219,6 +223,8 @@ impl Core {
         engine.reopen()?;
         let found = Totals::load(&*engine)?;
         let (committed, commit) = (self.totals.commit, found.commit);
+        // Commits that were synced before the engine failed: the next opening is told.
+        self.lost_tail |= commit < self.live.counters.synced();
         if commit < committed {
             error!(committed, found = commit, "the engine lost commits while it was opened again");
             self.epochs.raise_floor();
@@ -282,7 +288,7 @@ impl Core {
     /// What is to be kept beside the engine after a sync, for [`OpenFacts::Found`] at the next opening.
     pub fn high_water(&self) -> HighWater {
         let (commit, epochs_end) = (self.live.counters.synced(), self.epochs.end());
-        HighWater { commit, epochs_end, clean: false, sync_failed: false }
+        HighWater { commit, epochs_end, clean: false, sync_failed: false, lost: self.lost_tail }
     }
 
     /// For variants that are known to be wrong: key epochs that may be taken twice.
@@ -370,7 +376,8 @@ fn examine(found: &Totals, facts: OpenFacts, epochs: &mut Epochs) -> Opened {
     let new = known.is_none() && found.commit == 0;
     let high_water = known.map_or(0, |known| known.commit);
     // A high-water file that went missing cannot vouch for anything.
-    let lost_tail = found.commit < high_water || (facts == OpenFacts::Missing && !new);
+    let lost_before = known.is_some_and(|known| known.lost);
+    let lost_tail = lost_before || found.commit < high_water || (facts == OpenFacts::Missing && !new);
     let clean = new || known.is_some_and(|known| known.clean && known.commit == found.commit);
     if !clean || lost_tail {
         epochs.raise_floor();

@@ -28,6 +28,8 @@ pub struct HighWater {
     pub clean: bool,
     /// A sync failed and the journal was not rewritten since.
     pub sync_failed: bool,
+    /// What had been durable was gone at some opening, and nobody has said yet that he knows.
+    pub lost: bool,
 }
 
 /// The open file.
@@ -90,7 +92,7 @@ fn encode(sequence: u32, state: HighWater) -> [u8; SLOT_BYTES] {
     slot[4..8].copy_from_slice(&sequence.to_le_bytes());
     slot[8..16].copy_from_slice(&state.commit.to_le_bytes());
     slot[16..24].copy_from_slice(&state.epochs_end.to_le_bytes());
-    slot[24] = u8::from(state.clean) | u8::from(state.sync_failed) << 1;
+    slot[24] = u8::from(state.clean) | u8::from(state.sync_failed) << 1 | u8::from(state.lost) << 2;
     let check = xxh3_64(&slot[..32]);
     slot[32..].copy_from_slice(&check.to_le_bytes());
     slot
@@ -104,6 +106,6 @@ fn decode(slot: &[u8]) -> Option<(u32, HighWater)> {
     let sequence = u32::from_le_bytes(slot[4..8].try_into().ok()?);
     let commit = u64::from_le_bytes(slot[8..16].try_into().ok()?);
     let epochs_end = u64::from_le_bytes(slot[16..24].try_into().ok()?);
-    let (clean, sync_failed) = (slot[24] & 1 != 0, slot[24] & 2 != 0);
-    Some((sequence, HighWater { commit, epochs_end, clean, sync_failed }))
+    let (clean, sync_failed, lost) = (slot[24] & 1 != 0, slot[24] & 2 != 0, slot[24] & 4 != 0);
+    Some((sequence, HighWater { commit, epochs_end, clean, sync_failed, lost }))
 }

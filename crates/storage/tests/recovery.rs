@@ -322,3 +322,29 @@ proptest! {
         examine(dir.path(), 30);
     }
 }
+
+#[test]
+fn a_loss_is_told_at_each_opening_until_the_node_says_that_it_knows() {
+    let image = image(40);
+    let bytes = written(&journal(image.path()));
+    fs::write(journal(image.path()), &bytes[..bytes.len() / 2]).unwrap();
+    let open = || {
+        let held = DataDir::take(image.path()).unwrap();
+        Store::<Tell>::open_with_probe(held, settings(Durability::Fsync), ME, plenty).unwrap()
+    };
+    // Closed in order each time: the process may end before it has acted on what it was told.
+    for _ in 0..2 {
+        let (store, opened) = open();
+        assert!(opened.lost_tail, "{opened:?}");
+        run(&store, put(key("later"), "v")).unwrap();
+        store.close();
+    }
+    let (store, opened) = open();
+    assert!(opened.lost_tail);
+    store.loss_is_known().unwrap();
+    run(&store, put(key("later"), "w")).unwrap();
+    store.close();
+    let (store, opened) = open();
+    assert!(!opened.lost_tail && opened.clean, "{opened:?}");
+    store.close();
+}

@@ -181,6 +181,15 @@ impl<C: Completion> Store<C> {
         self.shared.incarnation.store(incarnation, Ordering::Release);
     }
 
+    /// The node has drawn the consequences of [`Opened::lost_tail`], durably: the next opening says it no more.
+    ///
+    /// # Errors
+    /// It could not be written: the next opening says it again.
+    pub fn loss_is_known(&self) -> std::io::Result<()> {
+        self.shared.update_high_water(|state| state.lost = false);
+        self.shared.high_water.as_ref().map_or(Ok(()), |file| file.lock().sync())
+    }
+
     /// Finishes what was taken, syncs, leaves the marker of a clean end, and lets go of the directory. New operations
     /// are refused from the first moment. Waits for the disk: not for a runtime's thread. A second call does nothing.
     pub fn close(&self) {

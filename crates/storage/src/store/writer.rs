@@ -10,6 +10,7 @@ use crate::core::Core;
 use crate::counters::DiskState;
 use crate::engine::EngineError;
 use crate::error::StoreError;
+use crate::highwater::HighWater;
 use crate::space::SpaceProbe;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 use std::sync::Arc;
@@ -222,10 +223,11 @@ impl<C: Completion> Writer<C> {
     fn reopen(&mut self) {
         match self.core.try_reopen() {
             Ok(_) => {
-                let epochs_end = self.core.high_water().epochs_end;
+                let HighWater { epochs_end, lost, .. } = self.core.high_water();
                 self.shared.update_high_water(|state| {
                     state.sync_failed = false;
                     state.epochs_end = epochs_end;
+                    state.lost |= lost;
                 });
                 self.health.reopen_wait = REOPEN_WAIT_MIN;
                 self.shared.live.counters.set_disk(DiskState::Ok);

@@ -130,7 +130,7 @@ impl Keeper {
     }
 
     pub(crate) fn keep_whole(&mut self, effects: &mut Effects) {
-        effects.push(Effect::Whole(Arc::new(self.whole.clone())));
+        effects.push(Effect::Whole(Arc::new(self.whole().to_vec())));
         let value = encode_whole(self.incarnation, &self.whole);
         self.store(Ticket::Whole, StoreAsk::Put { key: WHOLE_KEY, value }, effects);
     }

@@ -20,6 +20,7 @@ use crate::{
     jobs::{JobEffect, Jobs, Owner, Why},
     leftovers::Leftover,
     message::{Answer, Question},
+    recall::Recall,
     registry::{self, Registry, RegistryEffect, Write},
     report::{FillReport, Report},
     scrub::Scrub,
@@ -102,6 +103,7 @@ pub(crate) enum Ticket {
     Whole,
     Fenced,
     Scrubbed,
+    Marks,
     Job(Owner),
     Forgot(u16),
 }
@@ -115,6 +117,7 @@ pub(crate) enum Asked {
     Report,
     Compare(u32),
     Roots,
+    Recall,
 }
 
 /// Requests of the keeper's own, beside administrators'.
@@ -129,6 +132,7 @@ pub struct Keeper {
     pub(crate) incarnation: u64,
     pub(crate) settings: Settings,
     pub(crate) registry: Registry,
+    pub(crate) recall: Recall,
     pub(crate) learning: Option<Learning>,
     pub(crate) step: Option<Step>,
     pub(crate) sealing: bool,
@@ -137,6 +141,8 @@ pub struct Keeper {
     pub(crate) fills: BTreeMap<u16, Fill>,
     pub(crate) refills: BTreeMap<u16, Fill>,
     pub(crate) whole: Vec<bool>,
+    /// What is said in its place while it is not known whether this disk is an old copy.
+    not_whole: Vec<bool>,
     pub(crate) leftovers: BTreeMap<u16, Leftover>,
     pub(crate) jobs: Jobs,
     pub(crate) steward: Steward,
@@ -191,6 +197,8 @@ impl Keeper {
             fills: BTreeMap::new(),
             refills: BTreeMap::new(),
             whole: whole.unwrap_or_else(|| vec![false; partitions]),
+            not_whole: vec![false; partitions],
+            recall: Recall::default(),
             leftovers: BTreeMap::new(),
             jobs: Jobs::new(settings.comparison, settings.answering, random as u32),
             steward: Steward::default(),
@@ -233,9 +241,9 @@ impl Keeper {
         self.registry.known()
     }
 
-    /// By partition: whether this node has all that it acknowledged in any life.
+    /// By partition: whether this node has all that it acknowledged in any life, and knows it.
     pub fn whole(&self) -> &[bool] {
-        &self.whole
+        if self.recall.known() { &self.whole } else { &self.not_whole }
     }
 
     /// Homes that are not filled yet.
@@ -361,6 +369,11 @@ impl Keeper {
     ) {
         let mut out = Vec::new();
         match question {
+            // An old copy must not answer these, and this may be one. It answers what helps the others to know of themselves.
+            Question::Vote(_) | Question::Attest { .. } | Question::Seal { .. } if !self.recall.known() => {
+                effects.push(Effect::Answer { call, answer: Answer::Unable });
+            }
+            Question::Recall(started) => self.recalled(from, call, started, effects),
             Question::Vote(request) => self.registry.on_vote(call, request, &mut out),
             Question::Attest { incarnation } => self.registry.on_attest(from, call, incarnation, &mut out),
             Question::Pull { version } => {
@@ -411,6 +424,9 @@ impl Keeper {
             (Asked::Attest, Some(Answer::Attested { incarnation })) => {
                 self.registry.on_attested(from, incarnation, &mut out);
             }
+            (Asked::Recall, Some(Answer::Recalled { mark, newest_life })) => {
+                self.on_recalled(from, mark, newest_life, at.now, effects);
+            }
             (Asked::Newer, Some(Answer::Newer(Some(value)))) => self.registry.on_chosen(value, &mut out),
             (Asked::Report, Some(Answer::Report(report))) => {
                 self.versions.insert(from, report.version);
@@ -441,6 +457,7 @@ impl Keeper {
             }
             // Told again with the next change of it.
             Ticket::Whole | Ticket::Fenced => {}
+            Ticket::Marks => self.marks_kept(kept, effects),
             Ticket::Job(owner) => {
                 let mut out = Vec::new();
                 self.jobs.on_stored(owner, done, at.trees, at.now, &mut out);
@@ -463,6 +480,7 @@ impl Keeper {
         let mut out = Vec::new();
         self.registry.on_time(at.now, at.random, &mut out);
         self.registered(out, at, effects);
+        self.recall_on(at, effects);
         let mut out = Vec::new();
         self.jobs.on_time(at.now, &mut out);
         self.job_effects(out, at, effects);
@@ -497,7 +515,9 @@ impl Keeper {
         Report {
             version: self.version(),
             incarnation: self.incarnation,
-            sealed: mine.peek().is_some() && mine.all(|affected| self.sealed.contains(&affected.partition)),
+            sealed: self.recall.known()
+                && mine.peek().is_some()
+                && mine.all(|affected| self.sealed.contains(&affected.partition)),
             fills: self.fills.values().map(fill).collect(),
             bytes: self.fetched,
             leftovers: self.leftovers.len() as u32,
@@ -558,7 +578,7 @@ impl Keeper {
         let partition = question.call.partition;
         let known = u32::from(partition) < ring.partitions().get();
         let home = known && ring.is_home(dynamo_ring::Partition(partition), self.me);
-        let (epoch, sealed) = (ring.epoch(), self.sealed.contains(&partition));
+        let (epoch, sealed) = (ring.epoch(), self.recall.known() && self.sealed.contains(&partition));
         let mut out = Vec::new();
         if home {
             let (jobs, mut question) = (&mut self.jobs, Some(question));

@@ -10,7 +10,10 @@ use dynamo_ring::{
 
 use dynamo_transfer::{RootsQuestion, RootsReply};
 
-use crate::report::Report;
+use crate::{
+    recall::{Mark, Started},
+    report::Report,
+};
 
 /// A question of one node's keeper to another's.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,6 +46,8 @@ pub enum Question {
     Compare(dynamo_transfer::Question),
     /// Are the roots of what we share the same?
     Roots(RootsQuestion),
+    /// This is the asking node's start: what do you remember of its life?
+    Recall(Started),
 }
 
 /// An answer.
@@ -63,6 +68,13 @@ pub enum Answer {
     Compare(dynamo_transfer::Answer),
     /// To [`Question::Roots`].
     Roots(RootsReply),
+    /// To [`Question::Recall`].
+    Recalled {
+        /// What was known of the same life before; a start that may follow on it is noted, durably.
+        mark: Option<Mark>,
+        /// The highest life of the asking node that this one knows; 0: none.
+        newest_life: u64,
+    },
     /// None can be given: the node is starting, or stopping, or its disk failed.
     Unable,
 }
@@ -88,6 +100,8 @@ const SEAL: u8 = 6;
 const COMPARE: u8 = 7;
 const UNABLE: u8 = 8;
 const ROOTS: u8 = 9;
+const RECALL: u8 = 10;
+const UNHEARD: u8 = 11;
 
 impl Question {
     /// As bytes: a byte for the kind, then its own encoding.
@@ -102,6 +116,10 @@ impl Question {
             Question::Seal { version } => number(SEAL, *version),
             Question::Compare(question) => kind(COMPARE, question.encode()),
             Question::Roots(question) => kind(ROOTS, question.encode()),
+            Question::Recall(started) => {
+                let Started { life, generation, lot, found, durable } = *started;
+                kind(RECALL, words(&[life, generation, lot, found, durable]))
+            }
         }
     }
 
@@ -120,6 +138,10 @@ impl Question {
             SEAL => Question::Seal { version: number(&rest)? },
             COMPARE => Question::Compare(dynamo_transfer::Question::decode(&rest).map_err(malformed)?),
             ROOTS => Question::Roots(RootsQuestion::decode(&rest).map_err(malformed)?),
+            RECALL => {
+                let [life, generation, lot, found, durable] = numbers(&rest)?;
+                Question::Recall(Started { life, generation, lot, found, durable })
+            }
             kind => return Err(Malformed(format!("a question of kind {kind}, which this version does not know"))),
         })
     }
@@ -135,6 +157,10 @@ impl Answer {
             Answer::Report(report) => kind(REPORT, report.encode()),
             Answer::Compare(answer) => kind(COMPARE, answer.encode()),
             Answer::Roots(reply) => kind(ROOTS, reply.encode()),
+            Answer::Recalled { mark: None, newest_life } => kind(UNHEARD, words(&[*newest_life])),
+            Answer::Recalled { mark: Some(Mark { generation, lot, durable }), newest_life } => {
+                kind(RECALL, words(&[*newest_life, *generation, *lot, *durable]))
+            }
             Answer::Unable => vec![UNABLE],
         }
     }
@@ -153,6 +179,11 @@ impl Answer {
             REPORT => Answer::Report(Report::decode(&rest)?),
             COMPARE => Answer::Compare(dynamo_transfer::Answer::decode(&rest).map_err(malformed)?),
             ROOTS => Answer::Roots(RootsReply::decode(&rest).map_err(malformed)?),
+            UNHEARD => Answer::Recalled { mark: None, newest_life: number(&rest)? },
+            RECALL => {
+                let [newest_life, generation, lot, durable] = numbers(&rest)?;
+                Answer::Recalled { mark: Some(Mark { generation, lot, durable }), newest_life }
+            }
             UNABLE if rest.is_empty() => Answer::Unable,
             kind => return Err(Malformed(format!("an answer of kind {kind}, which this version does not know"))),
         })
@@ -174,6 +205,16 @@ fn split(bytes: &Bytes) -> Result<(u8, Bytes), Malformed> {
 fn number(rest: &[u8]) -> Result<u64, Malformed> {
     let bytes = rest.try_into().map_err(|_| Malformed("a number of another length than 8 bytes".into()))?;
     Ok(u64::from_be_bytes(bytes))
+}
+
+fn words(numbers: &[u64]) -> Vec<u8> {
+    numbers.iter().flat_map(|number| number.to_be_bytes()).collect()
+}
+
+fn numbers<const N: usize>(rest: &[u8]) -> Result<[u64; N], Malformed> {
+    let (numbers, []) = rest.as_chunks::<8>() else { return Err(Malformed("a number is cut short".into())) };
+    let numbers: Vec<u64> = numbers.iter().map(|number| u64::from_be_bytes(*number)).collect();
+    numbers.try_into().map_err(|_| Malformed(format!("not {N} numbers")))
 }
 
 fn malformed(error: impl fmt::Display) -> Malformed {

@@ -136,6 +136,8 @@ pub struct Registry {
     durable: Option<State>,
     pending_states: BTreeMap<u64, State>,
     attested: bool,
+    /// This node may be an old copy of itself: it gives no vote, and begins no attempt, until that is known.
+    held: bool,
     /// Another life of this node was noted first somewhere: this one.
     first_life: Option<u64>,
     /// Who noted this life first.
@@ -170,8 +172,10 @@ impl Registry {
         };
         let (attested, lives) = match &kept.lives {
             Some(bytes) => decode_lives(bytes).ok_or_else(|| damaged("the first lives of nodes", &"cut short"))?,
-            None => (false, BTreeMap::new()),
+            None => (None, BTreeMap::new()),
         };
+        // What was attested to an earlier life is not this one's.
+        let attested = attested == Some(incarnation);
         let voter = Voter { id: me, incarnation: if attested { 0 } else { incarnation } };
         Ok(Registry {
             me,
@@ -182,6 +186,7 @@ impl Registry {
             durable: state,
             pending_states: BTreeMap::new(),
             attested,
+            held: false,
             first_life: None,
             attestors: BTreeSet::new(),
             lives,
@@ -204,7 +209,12 @@ impl Registry {
 
     /// Whether this node's disk gives a vote that counts now.
     pub fn votes(&self) -> bool {
-        self.charter.voter(self.me) == Some(self.acceptor.state().me())
+        !self.held && self.charter.voter(self.me) == Some(self.acceptor.state().me())
+    }
+
+    /// Whether this node keeps out of votes for now.
+    pub fn hold(&mut self, held: bool) {
+        self.held = held;
     }
 
     /// Which life of this node would have to be admitted for it to vote; None: it votes, may yet be attested, or is no member.
@@ -242,6 +252,9 @@ impl Registry {
 
     /// A voter is asked.
     pub fn on_vote(&mut self, call: u64, request: Request, effects: &mut Vec<RegistryEffect>) {
+        if self.held {
+            return;
+        }
         let mut out = Vec::new();
         self.acceptor.on_request(call, request, &mut out);
         self.carry_out(out, 0, effects);
@@ -349,7 +362,7 @@ impl Registry {
 
     fn may_be_founder(&self) -> bool {
         let founder = self.charter.voter(self.me).is_some_and(|voter| voter.incarnation == 0);
-        founder && !self.attested && self.first_life.is_none()
+        !self.held && founder && !self.attested && self.first_life.is_none()
     }
 
     fn ask_for_attests(&mut self, effects: &mut Vec<RegistryEffect>) {
@@ -378,7 +391,7 @@ impl Registry {
     }
 
     fn put_lives(&self, effects: &mut Vec<RegistryEffect>) {
-        let value = encode_lives(self.attested, &self.lives).into();
+        let value = encode_lives(self.attested.then_some(self.incarnation), &self.lives).into();
         effects.push(RegistryEffect::Put { write: Write::Lives, key: LIVES_KEY, value });
     }
 
@@ -388,11 +401,11 @@ impl Registry {
             return;
         }
         let Some(wanted) = self.wanted.front() else { return };
-        if now < wanted.not_before {
-            return;
-        }
         if now >= wanted.until {
             return self.give_up(effects);
+        }
+        if self.held || now < wanted.not_before {
+            return;
         }
         let mut out = Vec::new();
         match self.acceptor.mint(wanted.beyond, &mut out) {
@@ -489,9 +502,9 @@ impl Registry {
     }
 }
 
-/// `attested u8 | (id 16 | incarnation u64)*`, numbers big-endian.
-fn encode_lives(attested: bool, lives: &BTreeMap<NodeId, u64>) -> Vec<u8> {
-    let mut out = vec![attested.into()];
+/// `the life that was attested u64, or 0 | (id 16 | incarnation u64)*`, numbers big-endian.
+fn encode_lives(attested: Option<u64>, lives: &BTreeMap<NodeId, u64>) -> Vec<u8> {
+    let mut out = attested.unwrap_or(0).to_be_bytes().to_vec();
     for (id, incarnation) in lives {
         out.extend_from_slice(&id.0.to_be_bytes());
         out.extend_from_slice(&incarnation.to_be_bytes());
@@ -499,13 +512,14 @@ fn encode_lives(attested: bool, lives: &BTreeMap<NodeId, u64>) -> Vec<u8> {
     out
 }
 
-fn decode_lives(bytes: &[u8]) -> Option<(bool, BTreeMap<NodeId, u64>)> {
-    let (attested, rest) = bytes.split_first()?;
+fn decode_lives(bytes: &[u8]) -> Option<(Option<u64>, BTreeMap<NodeId, u64>)> {
+    let (attested, rest) = bytes.split_first_chunk::<8>()?;
     let (lives, []) = rest.as_chunks::<24>() else { return None };
     let life = |life: &[u8; 24]| {
         let (id, incarnation) = life.split_at(16);
         let id = u128::from_be_bytes(id.try_into().expect("16 bytes"));
         (NodeId(id), u64::from_be_bytes(incarnation.try_into().expect("8 bytes")))
     };
-    (*attested < 2).then(|| (*attested == 1, lives.iter().map(life).collect()))
+    let attested = Some(u64::from_be_bytes(*attested)).filter(|life| *life != 0);
+    Some((attested, lives.iter().map(life).collect()))
 }

@@ -1,7 +1,7 @@
 //! What keepers say to each other: what is written can be read, and whatever else comes is refused without harm.
 
 use bytes::Bytes;
-use dynamo_keeper::{Answer, Question, Report, report::FillReport};
+use dynamo_keeper::{Answer, Mark, Question, Report, Started, report::FillReport};
 use dynamo_ring::NodeId;
 use dynamo_ring::register::{self, Ballot, Value, Voter};
 use dynamo_transfer::{RootsQuestion, RootsReply};
@@ -28,6 +28,7 @@ fn questions() -> Vec<Question> {
         vote(register::Ask::Prepare),
         vote(register::Ask::Accept(value())),
         Question::Attest { incarnation: u64::MAX },
+        Question::Recall(Started { life: 1, generation: u64::MAX, lot: 3, found: 4, durable: 5 }),
         Question::Pull { version: 9 },
         Question::Tell(value()),
         Question::Report { version: 1 },
@@ -52,6 +53,8 @@ fn answers() -> Vec<Answer> {
         Answer::Report(report()),
         Answer::Report(Report::default()),
         Answer::Roots(RootsReply::Digest { round: 1, epoch: 2, same: true }),
+        Answer::Recalled { mark: None, newest_life: 4 },
+        Answer::Recalled { mark: Some(Mark { generation: 1, lot: 2, durable: 3 }), newest_life: 4 },
         Answer::Unable,
     ]
 }

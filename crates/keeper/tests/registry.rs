@@ -61,6 +61,31 @@ fn a_first_member_votes_once_a_majority_of_the_others_noted_its_disk_first() {
 }
 
 #[test]
+fn a_new_life_of_a_disk_has_neither_the_vote_nor_the_promises_of_the_old_one() {
+    let mut old = registry(3, &Kept::default());
+    effects(|effects| old.on_attested(NodeId(2), 70, effects));
+    let lives = put(&effects(|effects| old.on_attested(NodeId(3), 70, effects)), LIVES_KEY).map(|(_, value)| value);
+    let state =
+        put(&effects(|effects| old.on_vote(1, prepare(FOUNDER, 9), effects)), STATE_KEY).map(|(_, value)| value);
+    let kept = Kept { lives, state, ..Kept::default() };
+    assert!(registry(3, &kept).votes());
+    let mut new = Registry::new(NodeId(1), 71, &first(3), &kept).unwrap();
+    assert!(!new.votes());
+    // Those who noted the old life say so, and it has to be admitted.
+    effects(|effects| new.on_attested(NodeId(2), 70, effects));
+    assert_eq!((new.first_life(), new.to_admit()), (Some(70), Some(71)));
+    let told = effects(|effects| new.on_vote(5, prepare(FOUNDER, 3), effects));
+    let [RegistryEffect::Voted { reply, .. }] = &told[..] else { panic!("{told:?}") };
+    assert!(matches!(reply.answer, Answer::Elsewhere { me } if me.incarnation == 71));
+    // What it noted of others it noted on this disk, whatever its life.
+    let noted = effects(|effects| old.on_attest(NodeId(2), 8, 41, effects));
+    let kept = Kept { lives: put(&noted, LIVES_KEY).map(|(_, value)| value), ..Kept::default() };
+    let mut new = Registry::new(NodeId(1), 71, &first(3), &kept).unwrap();
+    let told = effects(|effects| new.on_attest(NodeId(2), 3, 42, effects));
+    assert_eq!(told, [RegistryEffect::Attested { call: 3, incarnation: 41 }]);
+}
+
+#[test]
 fn a_later_life_never_votes_as_the_first_and_asks_to_be_admitted() {
     let mut registry = registry(3, &Kept::default());
     effects(|effects| registry.on_attested(NodeId(2), 70, effects));

@@ -9,7 +9,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use dynamo_keeper::{
-    Effect, Effects, Keeper, Kept, Question, Settings, Situation, StoreAsk, StoreDone, Trees, registry,
+    Effect, Effects, Keeper, Kept, Question, Settings, Situation, Started, StoreAsk, StoreDone, Superseded, Trees,
+    registry,
 };
 use dynamo_merkle::{Entry, Shape, Tree};
 use dynamo_ring::charter::{Charter, Move, Proposed};
@@ -65,13 +66,17 @@ impl Chance {
 }
 
 /// What survives a crash of the process.
-#[derive(Default)]
-struct Disk {
+#[derive(Clone, Default)]
+pub struct Disk {
     meta: BTreeMap<&'static str, Bytes>,
     fences: Vec<u64>,
     records: BTreeMap<u16, BTreeMap<Vec<u8>, u64>>,
     trees: BTreeMap<u16, Tree>,
     incarnation: u64,
+    /// Starts of this life, writes, and dots that were minted.
+    generation: u64,
+    commits: u64,
+    minted: u64,
 }
 
 impl Trees for Disk {
@@ -85,6 +90,7 @@ impl Trees for Disk {
 
 impl Disk {
     fn apply(&mut self, partition: u16, key: &[u8], bits: u64) {
+        self.commits += 1;
         let record = self.records.entry(partition).or_default().entry(key.to_vec()).or_default();
         let before = *record;
         *record |= bits;
@@ -105,6 +111,8 @@ struct Node {
     version: u64,
     /// Counts starts: what was under way before a crash is lost.
     life: u64,
+    /// Under which name dots are minted until it is known that the disk is no old copy.
+    lot: u64,
 }
 
 enum Event {
@@ -166,6 +174,9 @@ pub struct World {
     pub read: usize,
     pub done: Vec<(u64, Result<u64, String>)>,
     pub rings: BTreeMap<u64, Ring>,
+    /// Old copies that were found out.
+    pub superseded: Vec<Superseded>,
+    dots: BTreeSet<(NodeId, u64, u64)>,
     first: Charter,
     pub log: Vec<String>,
 }
@@ -193,6 +204,8 @@ impl World {
             read: 0,
             done: Vec::new(),
             rings: BTreeMap::new(),
+            superseded: Vec::new(),
+            dots: BTreeSet::new(),
             first: Charter::first(ring),
             log: Vec::new(),
         };
@@ -205,7 +218,7 @@ impl World {
     /// A node with an empty disk.
     pub fn add(&mut self, number: u128) {
         let disk = Disk { fences: vec![0; usize::from(Q)], incarnation: self.now + number as u64, ..Disk::default() };
-        let node = Node { disk, keeper: None, charter: Arc::new(self.first.clone()), version: 1, life: 0 };
+        let node = Node { disk, keeper: None, charter: Arc::new(self.first.clone()), version: 1, life: 0, lot: 0 };
         self.nodes.insert(id(number), node);
         self.start(id(number));
     }
@@ -261,7 +274,8 @@ impl World {
         let first = self.first.clone();
         let entry = self.nodes.get_mut(&node).unwrap();
         entry.life += 1;
-        let get = |key: &'static str| entry.disk.meta.get(key).cloned();
+        let meta = entry.disk.meta.clone();
+        let get = |key: &'static str| meta.get(key).cloned();
         let kept = Kept {
             register: registry::Kept {
                 state: get(registry::STATE_KEY),
@@ -271,8 +285,14 @@ impl World {
             whole: get(dynamo_keeper::WHOLE_KEY),
             fences: entry.disk.fences.clone(),
         };
-        let keeper =
+        let mut keeper =
             Keeper::new(node, entry.disk.incarnation, &first, &kept, World::settings(), (self.now, random)).unwrap();
+        let found = entry.disk.commits;
+        entry.disk.generation += 1;
+        entry.lot = random | 1 << 63;
+        let Disk { incarnation: life, generation, .. } = entry.disk;
+        let started = Started { life, generation, lot: entry.lot, found, durable: found };
+        keeper.started(started, generation == 1, get(dynamo_keeper::STARTS_KEY).as_ref(), self.now).unwrap();
         (entry.charter, entry.version) = (keeper.charter().clone(), keeper.version());
         entry.keeper = Some(keeper);
         self.at(MS, Event::Tick(node));
@@ -294,12 +314,58 @@ impl World {
         node.life += 1;
     }
 
+    /// One that was killed for good comes back all the same.
+    pub fn start_again(&mut self, number: u128) {
+        if self.keeper(number).is_none() {
+            self.start(id(number));
+        }
+    }
+
     /// It comes back with an empty disk.
     pub fn wipe(&mut self, number: u128, down_us: u64) {
         self.crash(number, down_us);
         let incarnation = self.now + 1;
         let node = self.nodes.get_mut(&id(number)).unwrap();
         node.disk = Disk { fences: vec![0; usize::from(Q)], incarnation, ..Disk::default() };
+    }
+
+    /// What is on its disk now.
+    pub fn copy(&self, number: u128) -> Disk {
+        self.nodes[&id(number)].disk.clone()
+    }
+
+    /// It comes back with an old copy of its disk.
+    pub fn roll_back(&mut self, number: u128, to: Disk, down_us: u64) {
+        self.crash(number, down_us);
+        self.nodes.get_mut(&id(number)).unwrap().disk = to;
+    }
+
+    pub fn life(&self, number: u128) -> u64 {
+        self.nodes[&id(number)].disk.incarnation
+    }
+
+    /// What a node does when it learns that its disk is an old copy: it begins another life, and starts again.
+    fn begin_life(&mut self, node: NodeId, superseded: Superseded) {
+        self.log.push(format!("{} node {}: {superseded}", self.now, node.0));
+        self.superseded.push(superseded);
+        let entry = self.nodes.get_mut(&node).unwrap();
+        let disk = &mut entry.disk;
+        disk.incarnation = self.now.max(disk.incarnation + 1).max(superseded.newest_life + 1);
+        disk.generation = disk.generation.max(superseded.mark.generation);
+        entry.keeper = None;
+        entry.life += 1;
+        self.at(10 * MS, Event::Restart(node));
+    }
+
+    /// A coordinator names a write: no name is ever given twice.
+    fn mint(&mut self, node: NodeId) {
+        let entry = self.nodes.get_mut(&node).unwrap();
+        let known = entry.keeper.as_ref().is_some_and(Keeper::is_known);
+        let actor = if known { entry.disk.incarnation } else { entry.lot };
+        entry.disk.minted += 1;
+        entry.disk.commits += 1;
+        let fresh = self.dots.insert((node, actor, entry.disk.minted));
+        assert!(fresh, "node {} minted {} of {actor} twice\n{:?}", node.0, self.nodes[&node].disk.minted, self.log);
     }
 
     /// A record of this node's is found damaged.
@@ -435,8 +501,12 @@ impl World {
         let Some(keeper) = &mut entry.keeper else { return };
         let mut effects = Effects::new();
         step(keeper, &Situation { now, random, trees: &entry.disk }, &mut effects);
+        let superseded = keeper.superseded().copied();
         for effect in effects {
             self.carry_out(node, effect);
+        }
+        if let Some(superseded) = superseded {
+            self.begin_life(node, superseded);
         }
     }
 
@@ -495,6 +565,7 @@ impl World {
         let disk = &mut self.nodes.get_mut(&node).unwrap().disk;
         match what {
             StoreAsk::Put { key, value } => {
+                disk.commits += 1;
                 disk.meta.insert(key, value);
                 StoreDone::Kept
             }
@@ -597,8 +668,9 @@ impl World {
             }
             Event::Tick(node) => {
                 if self.nodes[&node].keeper.is_some() {
-                    let reachable = self.reachable(node);
+                    let (reachable, durable) = (self.reachable(node), self.nodes[&node].disk.commits);
                     self.drive(node, |keeper, at, effects| {
+                        keeper.on_durable(durable);
                         keeper.on_reachable(reachable, 2, at, effects);
                         keeper.on_time(at, effects);
                     });
@@ -657,6 +729,7 @@ impl World {
         }
         let epoch = charter.ring().epoch();
         if self.chance.percent(60) {
+            self.mint(coordinator);
             let bit = 1 << self.chance.below(64);
             let write = self.writes.len();
             self.writes.push(Write { epoch, partition, key, bit, acked_by: BTreeSet::new(), acked: false });

@@ -8,6 +8,7 @@ mod full_disk;
 mod limits;
 mod no_home_left;
 mod nodes;
+mod old_disks;
 mod packages;
 mod power_cut;
 mod ring_changes;

@@ -1,6 +1,6 @@
 //! The command line of `dynamo-node`, also what `dynamo local` runs for each of its nodes.
 
-use std::{ffi::OsString, io::Write, path::PathBuf, process::ExitCode};
+use std::{ffi::OsString, io::Write, path::PathBuf, process::ExitCode, time::Duration};
 
 use anyhow::Context;
 use clap::Parser;
@@ -160,24 +160,41 @@ fn variables() -> Result<Vec<(String, String)>, config::ConfigError> {
 fn start(config: Config, exit_with_stdin: bool) -> anyhow::Result<()> {
     telemetry::init(&config.log).map_err(|message| anyhow::anyhow!(message))?;
     raise_file_limit();
-    let mut runtime = tokio::runtime::Builder::new_multi_thread();
-    if config.runtime.threads > 0 {
-        runtime.worker_threads(config.runtime.threads);
-    }
-    let runtime = runtime.enable_all().build().context("the runtime's threads can't be started")?;
-    let outcome = runtime.block_on(async {
-        let (stop, stopped) = watch::channel(false);
+    // Signals are heard by a thread of their own: a node may begin anew in this process.
+    let listening = runtime(1)?;
+    let (stop, stopped) = watch::channel(false);
+    listening.block_on(async {
         let signals = Signals::listen(exit_with_stdin).context("signals can't be listened to")?;
         tokio::spawn(async move {
             signals.told_twice(stop).await;
             tracing::warn!("told to stop twice: stopping at once; nothing acknowledged is lost");
             std::process::exit(1);
         });
-        server::run(config, stopped).await
-    });
+        anyhow::Ok(())
+    })?;
+    let outcome = loop {
+        let runtime = runtime(config.runtime.threads)?;
+        let ended = runtime.block_on(server::run(config.clone(), stopped.clone()));
+        // Whatever still serves a connection of the life that has ended goes with its threads.
+        runtime.shutdown_timeout(Duration::from_secs(2));
+        match ended {
+            Ok(Ended::AsAnOldCopy) => {}
+            Ok(Ended::Stopped) => break Ok(()),
+            Err(error) => break Err(error),
+        }
+    };
     // The task that reads standard input can't be cancelled.
-    runtime.shutdown_background();
+    listening.shutdown_background();
     outcome
+}
+
+/// With so many threads; 0: as many as there are cores.
+fn runtime(threads: usize) -> anyhow::Result<tokio::runtime::Runtime> {
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    if threads > 0 {
+        runtime.worker_threads(threads);
+    }
+    runtime.enable_all().build().context("the runtime's threads can't be started")
 }
 
 /// As many connections as the system allows.

@@ -50,7 +50,27 @@ impl Identity {
 pub struct Home {
     /// Whose it is.
     pub identity: Identity,
+    dir: PathBuf,
     _lock: File,
+}
+
+impl Home {
+    /// What the disk has is not all that it once had: it begins another life, durably, after which nothing that was promised
+    /// or minted in the old one is taken for this node's own. `after`: the highest life and generation that are known of it.
+    ///
+    /// # Errors
+    /// The file can't be written: it is the old life's still.
+    pub fn begin_life(&mut self, now_ms: u64, after: (u64, u64)) -> Result<(), IdentityError> {
+        let failed = |error| IdentityError::Io { dir: self.dir.display().to_string(), error };
+        let identity = Identity {
+            incarnation: now_ms.max(self.identity.incarnation.max(after.0).saturating_add(1)),
+            generation: self.identity.generation.max(after.1),
+            ..self.identity.clone()
+        };
+        write(&self.dir.join(FILE), &identity).map_err(failed)?;
+        self.identity = identity;
+        Ok(())
+    }
 }
 
 /// Why a data directory can't be used. Nothing in it was changed.
@@ -152,7 +172,7 @@ pub fn open(dir: &Path, cluster: &str, name: &str, id: NodeId, now_ms: u64) -> R
     let next = identity.generation.checked_add(1).filter(|next| identity.incarnation.checked_add(*next).is_some());
     identity.generation = next.ok_or_else(|| damaged("there is no generation after its own".into()))?;
     write(&path, &identity).map_err(failed)?;
-    Ok(Home { identity, _lock: lock })
+    Ok(Home { identity, dir: dir.to_owned(), _lock: lock })
 }
 
 /// The directory itself is locked: a lock file would be a change to a directory that may be somebody else's.
@@ -220,6 +240,19 @@ mod tests {
         let first = open_as(dir.path(), "a").unwrap();
         let second = open(dir.path(), "c", "a", NodeId::initial("c", "a"), 99).unwrap().identity;
         assert_eq!((second.incarnation, second.generation), (first.incarnation, first.generation + 1));
+    }
+
+    #[test]
+    fn a_new_life_is_above_all_that_is_known_and_outlives_the_process() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut home = open(dir.path(), "c", "a", NodeId::initial("c", "a"), 7).unwrap();
+        home.begin_life(5, (0, 0)).unwrap();
+        assert_eq!((home.identity.incarnation, home.identity.generation), (8, 1));
+        home.begin_life(5, (40, 9)).unwrap();
+        assert_eq!((home.identity.incarnation, home.identity.generation), (41, 9));
+        drop(home);
+        let again = open_as(dir.path(), "a").unwrap();
+        assert_eq!((again.incarnation, again.generation), (41, 10), "and a start is counted as ever");
     }
 
     #[test]

@@ -35,4 +35,4 @@ mod service;
 mod signals;
 mod telemetry;
 
-pub use server::run;
+pub use server::{Ended, run};

@@ -4,13 +4,14 @@ use std::{sync::Arc, time::Duration};
 
 use anyhow::{Context, anyhow};
 use dynamo_gossip::{Gossip, NodeInfo, Phase, Settings as GossipSettings};
+use dynamo_keeper::{Started, Superseded};
 use dynamo_quorum::Durability;
 use dynamo_ring::{
     NodeId,
     charter::{Charter, Gone},
 };
 use dynamo_storage::engine::MemoryEngine;
-use dynamo_storage::{DataDir, Durability as StoreDurability, Identity as Minting, Settings as StoreSettings};
+use dynamo_storage::{DataDir, Durability as StoreDurability, Identity as Minting, Opened, Settings as StoreSettings};
 use dynamo_transfer::DeliverySettings;
 use dynamo_version::ContextCodec;
 use dynamo_wire::v1::{
@@ -30,8 +31,8 @@ use crate::{
     coordinator::{Coordinator, Parts, RequestLimits, RequestTimes},
     handoff::{self, Handoff, HandoffEvents, HandoffNews},
     http::{self, Readiness},
-    identity::{self, Identity},
-    keeping::{self, KeeperEvents, KeeperNews, Keeping},
+    identity::{self, Home, Identity},
+    keeping::{self, KeeperEvents, KeeperNews, Keeping, Line},
     link::{Class, LinkEvents, Lost, PEER_MESSAGE_BYTES, StreamIdentity},
     listen::listen,
     membership::{self, Membership},
@@ -46,12 +47,21 @@ const PEER_CONNECTIONS: usize = 4096;
 const STREAM_WINDOW: u32 = 8 << 20;
 const CONNECTION_WINDOW: u32 = 16 << 20;
 
+/// Why a node has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    /// It was told to.
+    Stopped,
+    /// Its disk was an old copy: that has another life now, and the node is to be run again.
+    AsAnOldCopy,
+}
+
 /// Runs a node until `stop` turns true, then stops it in order: no new requests, those in flight finish, the engine
-/// closes cleanly.
+/// closes cleanly. One that learns that its disk is an old copy stops in the same way.
 ///
 /// # Errors
 /// The node could not start (a port taken, a data directory that is not its own), or its engine failed to close.
-pub async fn run(config: Config, stop: watch::Receiver<bool>) -> anyhow::Result<()> {
+pub async fn run(config: Config, stop: watch::Receiver<bool>) -> anyhow::Result<Ended> {
     let me = config.this_node();
     let listeners = Listeners::bind(&config).await?;
     let id = NodeId::initial(&config.cluster.name, &me.name);
@@ -60,14 +70,59 @@ pub async fn run(config: Config, stop: watch::Receiver<bool>) -> anyhow::Result<
     if config.storage.engine == EngineKind::Memory {
         home.identity = home.identity.after_amnesia();
     }
-    let (store, lost_tail) = open_store(&config, id, &home.identity).await?;
+    // Set for names that are given to one start alone: no life has it.
+    let stand_in = rand::random::<u64>() | 1 << 63;
+    let (store, found) = open_store(&config, id, stand_in).await?;
     let store = Arc::new(store);
+    let born = is_born(&config, &mut home, &store, &found)?;
+    let start = started(&config, &home.identity, &found);
     let metrics = recorder();
-    let node = Node::assemble(&config, &me, id, &home.identity, store.clone(), lost_tail)?;
+    let node = Node::assemble(&config, &me, id, &home.identity, store.clone(), (start, born, stand_in))?;
     let outcome = node.serve(&config, listeners, metrics, stop).await;
     tokio::task::spawn_blocking(move || store.close()).await.context("closing the store")?;
+    if let Ok(Some(superseded)) = &outcome {
+        home.begin_life(Clock::wall_ms(), (superseded.newest_life, superseded.mark.generation))?;
+        tracing::error!(
+            node = me.name,
+            life = home.identity.incarnation,
+            "{superseded}: it may have forgotten what it acknowledged and promised, so it goes on as a new disk in place of the old one; what it lacks is fetched from the replicas, and strict reads are refused here until then; if another process runs on the newer copy, stop one of them"
+        );
+        return Ok(Ended::AsAnOldCopy);
+    }
     tracing::info!(node = me.name, "stopped");
-    outcome
+    outcome.map(|_| Ended::Stopped)
+}
+
+/// Whether the disk's life begins with this start. It does on a new disk, and on one whose store has lost what was durable,
+/// or is gone: then it is another life from now on.
+fn is_born(config: &Config, home: &mut Home, store: &LocalStore, found: &Opened) -> anyhow::Result<bool> {
+    let first = home.identity.generation == 1;
+    if config.storage.engine == EngineKind::Memory {
+        return Ok(first);
+    }
+    let gone = found.new && !first;
+    if found.lost_tail || gone {
+        home.begin_life(Clock::wall_ms(), (0, 0))?;
+        store.loss_is_known().context("the loss of durable writes can't be noted")?;
+        tracing::error!(
+            found = found.commit,
+            expected = found.high_water,
+            life = home.identity.incarnation,
+            "this disk has lost writes that were durable: it goes on as a new disk in place of the old one; what it lacks is fetched from the replicas, and strict reads are refused here until then; check the disk"
+        );
+    }
+    Ok(first || found.lost_tail || gone)
+}
+
+/// What this start is told to others as.
+fn started(config: &Config, identity: &Identity, found: &Opened) -> Started {
+    let Identity { incarnation: life, generation, .. } = *identity;
+    let lot = rand::random();
+    match config.storage.engine {
+        EngineKind::Fjall => Started { life, generation, lot, found: found.commit, durable: found.commit },
+        // Nothing of it is durable, so that nothing can be missing.
+        EngineKind::Memory => Started { life, generation, lot, found: u64::MAX, durable: 0 },
+    }
 }
 
 struct Listeners {
@@ -87,8 +142,8 @@ impl Listeners {
     }
 }
 
-/// The store, and whether its disk has lost writes that were durable.
-async fn open_store(config: &Config, id: NodeId, identity: &Identity) -> anyhow::Result<(LocalStore, bool)> {
+/// The store, which mints under `incarnation` at first, and what was found.
+async fn open_store(config: &Config, id: NodeId, incarnation: u64) -> anyhow::Result<(LocalStore, Opened)> {
     let storage = &config.storage;
     let settings = StoreSettings {
         durability: match storage.durability {
@@ -104,7 +159,7 @@ async fn open_store(config: &Config, id: NodeId, identity: &Identity) -> anyhow:
         read_threads: storage.readers,
         ..StoreSettings::default()
     };
-    let minting = Minting { node: id.0, incarnation: identity.incarnation };
+    let minting = Minting { node: id.0, incarnation };
     let (engine, dir) = (storage.engine, config.node.data_dir.clone());
     let opened = tokio::task::spawn_blocking(move || match engine {
         EngineKind::Fjall => LocalStore::open(DataDir::take(dir.join("store"))?, settings, minting),
@@ -114,14 +169,7 @@ async fn open_store(config: &Config, id: NodeId, identity: &Identity) -> anyhow:
     });
     let (store, found) = opened.await.context("opening the store")??;
     tracing::info!(new = found.new, clean = found.clean, commit = found.commit, "the store is open");
-    if found.lost_tail {
-        tracing::error!(
-            found = found.commit,
-            expected = found.high_water,
-            "this disk has lost writes that were durable: they are fetched again from the replicas; check the disk"
-        );
-    }
-    Ok((store, found.lost_tail))
+    Ok((store, found))
 }
 
 /// The process's recorder: installed once, also when several nodes run in one process.
@@ -153,7 +201,7 @@ impl Node {
         id: NodeId,
         identity: &Identity,
         store: Arc<LocalStore>,
-        lost_tail: bool,
+        (started, born, stand_in): (Started, bool, u64),
     ) -> anyhow::Result<Self> {
         let clock = Clock::new();
         let connect_timeout = Duration::from_millis(config.timeouts.connect_ms);
@@ -180,7 +228,7 @@ impl Node {
             runtime: tokio::runtime::Handle::current(),
         });
         let (incarnation, background) = (identity.incarnation, config.background.clone());
-        let start = keeping::Start { incarnation, first, background, lost_tail };
+        let start = keeping::Start { incarnation, first, background, started, born, stand_in };
         let keeper = keeping::open(&coordinator, &start)?;
         let (version, charter, _) = keeping::known(&keeper);
         let gone = Gone { id, incarnation: identity.incarnation };
@@ -215,7 +263,14 @@ impl Node {
         };
         let handoff = Handoff::new(coordinator.clone(), inbox, delivery);
         let queue = (keeper_events.clone(), keeper_inbox);
-        let keeping = Keeping::new(keeper, coordinator.clone(), membership.clone(), network.clone(), queue);
+        let keeping = Keeping::new(
+            keeper,
+            coordinator.clone(),
+            membership.clone(),
+            network.clone(),
+            queue,
+            (incarnation, stand_in),
+        );
         Ok(Self { id, coordinator, membership, handoff, keeping, network, handoff_events, keeper_events })
     }
 
@@ -225,7 +280,7 @@ impl Node {
         listeners: Listeners,
         metrics: PrometheusHandle,
         mut stop: watch::Receiver<bool>,
-    ) -> anyhow::Result<()> {
+    ) -> anyhow::Result<Option<Superseded>> {
         let Self { id, coordinator, membership, handoff, keeping, network, handoff_events, keeper_events } = self;
         // Tasks outlive the request to stop until requests in flight are done.
         let (ended, end) = watch::channel(false);
@@ -244,6 +299,7 @@ impl Node {
             keeping.status(),
             config.background.rate_max_bytes_per_s,
         );
+        let mut line = keeping.line();
         tasks.spawn(keeping.run(end.clone()));
         tasks.spawn(coordinator.clone().run_ticker(end.clone()));
         tasks.spawn(handoff.run(end.clone()));
@@ -271,6 +327,9 @@ impl Node {
         // The others are introducing themselves to this one as well.
         membership.introduce(others(config)).await?;
         network.start(events);
+        // Those that are up say soon what they remember of this disk; who is ready does not wait for the others.
+        let told = line.wait_for(|line| *line != Line::Asked);
+        let _ = tokio::time::timeout(Duration::from_millis(config.timeouts.connect_ms), told).await;
         let http = http::serve(listeners.http, metrics, readiness.clone(), end.clone());
         tasks.spawn(async move { http.await.unwrap_or_else(|error| tracing::error!(%error, "the HTTP port failed")) });
         health.set_serving::<KvServer<KvService>>().await;
@@ -285,7 +344,11 @@ impl Node {
         );
 
         let outcome = tokio::select! {
-            _ = stop.wait_for(|stop| *stop) => Ok(()),
+            _ = stop.wait_for(|stop| *stop) => Ok(None),
+            Ok(line) = line.wait_for(|line| matches!(line, Line::Superseded(_))) => match *line {
+                Line::Superseded(superseded) => Ok(Some(superseded)),
+                Line::Asked | Line::Known => Ok(None),
+            },
             Some(ended) = servers.join_next() => match ended {
                 Ok(Ok(())) => Err(anyhow!("a server ended by itself")),
                 Ok(Err(error)) => Err(anyhow::Error::new(error).context("a server failed")),

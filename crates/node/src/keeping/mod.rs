@@ -14,7 +14,10 @@ use std::{
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
-use dynamo_keeper::{Answer, ChangeError, Effect, Effects, Keeper, Question, Settings, Situation, StoreDone, registry};
+use dynamo_keeper::{
+    Answer, ChangeError, Effect, Effects, Keeper, Question, Settings, Situation, Started, StoreDone, Superseded,
+    registry,
+};
 use dynamo_ring::{NodeId, charter::Charter, register::Value};
 use dynamo_transfer::{AnsweringSettings, ComparisonSettings, ScheduleSettings, SliceSettings};
 use dynamo_wire::v1::{KeepAnswer, KeepQuestion, ReplicaReply, ReplicaRequest, replica_reply::Reply, replica_request};
@@ -102,6 +105,9 @@ pub struct Keeping {
     events: KeeperEvents,
     inbox: mpsc::UnboundedReceiver<KeeperNews>,
     status: Arc<ArcSwap<KeeperStatus>>,
+    line: watch::Sender<Line>,
+    /// The node's names for versions: its life's, and the one that stands in for it.
+    names: (u64, u64),
     /// Questions of peers that are not answered yet.
     places: HashMap<u64, (u64, OwnedPermit<ReplicaReply>)>,
     next_place: u64,
@@ -124,8 +130,23 @@ pub struct Start {
     pub first: Charter,
     /// How much may go on behind the requests.
     pub background: BackgroundConfig,
-    /// The disk has lost writes that were durable: no partition is whole.
-    pub lost_tail: bool,
+    /// Which start of it.
+    pub started: Started,
+    /// Its life begins with this start.
+    pub born: bool,
+    /// Under which name versions are minted until it is known that the disk is no old copy.
+    pub stand_in: u64,
+}
+
+/// Whether this node may do what only the one line of its disk's starts may.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Line {
+    /// Not known yet.
+    Asked,
+    /// As far as anybody who answers remembers.
+    Known,
+    /// It may not: its disk is an old copy.
+    Superseded(Superseded),
 }
 
 /// A keeper with what the disk holds.
@@ -133,10 +154,7 @@ pub struct Start {
 /// # Errors
 /// What it holds can't be used.
 pub fn open(coordinator: &Coordinator, start: &Start) -> anyhow::Result<Keeper> {
-    let mut kept = store::kept(coordinator, &start.first)?;
-    if start.lost_tail {
-        kept.whole = None;
-    }
+    let (kept, starts) = store::kept(coordinator, &start.first)?;
     let shape = coordinator.store.with_tree(dynamo_ring::Partition(0), dynamo_merkle::Tree::shape);
     let comparison = ComparisonSettings::new(dynamo_storage::key::tree_hash, shape);
     let answering =
@@ -171,8 +189,11 @@ pub fn open(coordinator: &Coordinator, start: &Start) -> anyhow::Result<Keeper> 
     };
     let me = coordinator.cluster.me;
     let now = coordinator.clock.now_us();
-    Keeper::new(me, start.incarnation, &start.first, &kept, settings, (now, rand::random()))
-        .map_err(|error| anyhow::anyhow!(error))
+    let mut keeper = Keeper::new(me, start.incarnation, &start.first, &kept, settings, (now, rand::random()))
+        .map_err(|error| anyhow::anyhow!(error))?;
+    let started = keeper.started(start.started, start.born, starts.as_ref(), now);
+    started.map_err(|error| anyhow::anyhow!(error))?;
+    Ok(keeper)
 }
 
 impl Keeping {
@@ -183,6 +204,7 @@ impl Keeping {
         membership: Arc<Membership>,
         network: Arc<Network>,
         (events, inbox): (KeeperEvents, mpsc::UnboundedReceiver<KeeperNews>),
+        names: (u64, u64),
     ) -> Self {
         let status = Arc::new(ArcSwap::from_pointee(KeeperStatus::of(&keeper)));
         coordinator.cluster.set_whole(Arc::new(keeper.whole().to_vec()));
@@ -196,6 +218,8 @@ impl Keeping {
             events,
             inbox,
             status,
+            line: watch::Sender::new(Line::Asked),
+            names,
             places: HashMap::new(),
             next_place: 0,
             asked: HashMap::new(),
@@ -210,6 +234,11 @@ impl Keeping {
     /// What administrators are shown, as of the last step.
     pub fn status(&self) -> Arc<ArcSwap<KeeperStatus>> {
         self.status.clone()
+    }
+
+    /// Whether this node's disk is known to be no old copy.
+    pub fn line(&self) -> watch::Receiver<Line> {
+        self.line.subscribe()
     }
 
     /// Runs until `stop` turns true.
@@ -242,7 +271,9 @@ impl Keeping {
         }
         let reachable = self.reachable();
         let needed = self.needed();
+        let durable = self.coordinator.store.counters().synced();
         self.drive(|keeper, at, effects| {
+            keeper.on_durable(durable);
             keeper.on_reachable(reachable, needed, at, effects);
             keeper.on_time(at, effects);
         });
@@ -345,6 +376,22 @@ impl Keeping {
                 self.carry_out(effects);
             }
         }
+        self.look_at_line();
+    }
+
+    /// Versions are minted under the life's own name only while it is known that no other disk has it.
+    fn look_at_line(&self) {
+        let now = match self.keeper.superseded() {
+            Some(superseded) => Line::Superseded(*superseded),
+            None if self.keeper.is_known() => Line::Known,
+            None => Line::Asked,
+        };
+        let changed = *self.line.borrow() != now;
+        if changed {
+            let (life, stand_in) = self.names;
+            self.coordinator.store.set_incarnation(if now == Line::Known { life } else { stand_in });
+            self.line.send_replace(now);
+        }
     }
 
     fn carry_out(&mut self, effects: Effects) {
@@ -423,4 +470,10 @@ fn meta_key(key: &str) -> Bytes {
 }
 
 /// All of them.
-const KEYS: [&str; 4] = [registry::STATE_KEY, registry::KNOWN_KEY, registry::LIVES_KEY, dynamo_keeper::WHOLE_KEY];
+const KEYS: [&str; 5] = [
+    registry::STATE_KEY,
+    registry::KNOWN_KEY,
+    registry::LIVES_KEY,
+    dynamo_keeper::WHOLE_KEY,
+    dynamo_keeper::STARTS_KEY,
+];

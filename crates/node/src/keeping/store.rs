@@ -26,20 +26,20 @@ impl Trees for LocalTrees<'_> {
     }
 }
 
-/// What the disk holds of the keeper's.
+/// What the disk holds of the keeper's, and what it remembers of others' starts.
 ///
 /// # Errors
 /// It can't be read.
-pub fn kept(coordinator: &Coordinator, first: &Charter) -> anyhow::Result<Kept> {
+pub fn kept(coordinator: &Coordinator, first: &Charter) -> anyhow::Result<(Kept, Option<Bytes>)> {
     let get = |key: &str| match coordinator.store.read_now(&Read::Meta { key: meta_key(key) }) {
         Ok(Outcome::Meta(value)) => Ok(value),
         Ok(_) => unreachable!("meta is answered with meta"),
         Err(error) => Err(anyhow::Error::new(error).context("the ring's value on this disk can't be read")),
     };
-    let [state, known, lives, whole] = KEYS.map(get);
+    let [state, known, lives, whole, starts] = KEYS.map(get);
     let fences = first.ring().partitions().iter().map(|partition| coordinator.store.fence(partition)).collect();
     let register = registry::Kept { state: state?, known: known?, lives: lives? };
-    Ok(Kept { register, whole: whole?, fences })
+    Ok((Kept { register, whole: whole?, fences }, starts?))
 }
 
 /// One thing that was asked, of which the engine may make several operations.

@@ -8,7 +8,7 @@ use tokio::sync::watch;
 
 use crate::{
     config::{self, Config, ENV_PREFIX, Setting},
-    server,
+    server::{self, Ended},
     signals::Signals,
     telemetry,
 };

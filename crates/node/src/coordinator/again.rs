@@ -20,7 +20,7 @@ use smallvec::SmallVec;
 use tokio::sync::oneshot;
 
 use super::{Coordinator, answers::cut_short, put::Write};
-use crate::{buckets::BucketSettings, completion::Done, request::ReplyTo};
+use crate::{buckets::BucketSettings, cluster::View, completion::Done, request::ReplyTo};
 
 /// How long until the next attempt, microseconds.
 const PAUSE_US: u64 = 10_000;
@@ -137,9 +137,10 @@ impl Coordinator {
     }
 
     fn resend(self: &Arc<Self>, mut made: Box<Made>, reply: ReplyTo, until_us: u64) {
-        let resend = Resend::of((made.epoch, &made.homes), &self.cluster.view().ring, &made.record, self.cluster.me);
-        match resend {
-            Resend::AsMade => self.replicate(*made, reply, until_us),
+        // One view for the decision, the reading and the sending: what is read now must not be sent under a later epoch.
+        let view = Arc::clone(&self.cluster.view());
+        match Resend::of((made.epoch, &made.homes), &view.ring, &made.record, self.cluster.me) {
+            Resend::AsMade => self.replicate(&view, *made, reply, until_us),
             Resend::Nothing => {
                 let why = "this node can't tell whether the version was written over since; read the key";
                 self.refuse(cut_short(&made.last, why), reply);
@@ -155,7 +156,7 @@ impl Coordinator {
                     match read.await {
                         Ok(Ok(Outcome::State(Some((set, digest))))) if has(&set, made.dot) => {
                             (made.set, made.digest) = (set, digest);
-                            coordinator.replicate(*made, reply, until_us);
+                            coordinator.replicate(&view, *made, reply, until_us);
                         }
                         _ => {
                             let why = "this node's own record does not have the version any more; read the key";
@@ -167,11 +168,10 @@ impl Coordinator {
         }
     }
 
-    /// Another attempt at a write that has its version, under the present ring.
-    fn replicate(self: &Arc<Self>, made: Made, reply: ReplyTo, until_us: u64) {
-        let view = self.cluster.view();
+    /// Another attempt at a write that has its version, under a newer ring.
+    fn replicate(self: &Arc<Self>, view: &View, made: Made, reply: ReplyTo, until_us: u64) {
         let now = self.clock.now_us();
-        let settings = self.put_settings(&view, &made.bucket, made.w, until_us.saturating_sub(now));
+        let settings = self.put_settings(view, &made.bucket, made.w, until_us.saturating_sub(now));
         let candidates = view.candidates(made.record.partition(), made.bucket.strict);
         let holding = made.last.holding;
         let machine = settings.and_then(|settings| {
@@ -179,7 +179,7 @@ impl Coordinator {
                 .map_err(|error| super::answers::not_enough(&error))
         });
         match machine {
-            Ok(machine) => self.go_on(&view, machine, &candidates, made, (reply, until_us)),
+            Ok(machine) => self.go_on(view, machine, &candidates, made, (reply, until_us)),
             Err(refused) => self.refuse(cut_short(&made.last, &refused.message), reply),
         }
     }

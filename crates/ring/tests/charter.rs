@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use dynamo_ring::charter::{Charter, CharterError, Gone, Move, Proposed};
+use dynamo_ring::charter::{Barrier, Charter, CharterError, Gone, Move, Proposed};
 use dynamo_ring::register::Voter;
 use dynamo_ring::{Member, NodeId, Partition, PartitionCount, Ring};
 use proptest::prelude::*;
@@ -100,6 +100,39 @@ fn an_emptied_disk_votes_under_its_new_life_and_the_old_one_is_gone() {
     assert!(matches!(again.admit(NodeId(9), None, 1), Err(CharterError::NoMember(_))));
 }
 
+#[test]
+fn who_left_is_waited_for_until_it_is_released_and_nobody_else_outside_is_listened_to() {
+    let charter = first(5);
+    let (leaves, dies) = (NodeId(4), NodeId(5));
+    let members: Vec<Member> = (1..=3).map(member).collect();
+    let moves = charter.ring().partitions().iter().filter(|at| charter.ring().owner(*at).id >= leaves);
+    let moves = moves.map(|partition| Move { partition, to: NodeId(u128::from(partition.0 % 3) + 1) }).collect();
+    let lives = BTreeMap::from([(leaves, 44), (dies, 55)]);
+    let proposed = Proposed { what: "two go".into(), members, steps: vec![moves], lost: vec![dies], lives };
+    let begun = charter.begin(2, proposed).unwrap();
+    assert_eq!(begun.raise_barrier(7), None, "while something moves");
+    let left = kept(&begun.turn().unwrap());
+    assert!(left.leavers().contains(&leaves) && !left.leavers().contains(&dies));
+    assert!(left.takes_from(leaves) && left.takes_from(NodeId(1)) && !left.takes_from(dies));
+    assert_eq!((left.raise_barrier(7), left.release(&[dies])), (None, None));
+    let released = kept(&left.release(&[leaves]).unwrap());
+    assert!(!released.takes_from(leaves) && released.ring() == left.ring());
+    let turned = kept(&released.raise_barrier(7).unwrap());
+    assert_eq!(turned.last_barrier(), Barrier { epoch: released.ring().epoch() + 1, round: 7 });
+    assert_eq!((turned.ring().epoch(), owners(&turned)), (released.ring().epoch() + 1, owners(&released)));
+}
+
+#[test]
+fn who_was_to_join_is_waited_for_when_its_join_is_taken_back() {
+    let charter = first(4);
+    let begun = charter.begin(2, join(&charter, &[3], 1)).unwrap();
+    assert!(begun.takes_from(NodeId(99)) && !charter.takes_from(NodeId(99)));
+    let back = kept(&begun.cancel().unwrap());
+    assert!(back.change().is_none() && back.leavers().contains(&NodeId(99)));
+    let again = back.begin(4, join(&back, &[3], 1)).unwrap().turn().unwrap();
+    assert!(again.leavers().is_empty(), "it is a member: {:?}", again.leavers());
+}
+
 #[derive(Debug, Clone, Copy)]
 enum Step {
     Turn,
@@ -151,7 +184,7 @@ proptest! {
 #[test]
 fn damaged_bytes_are_refused_and_never_a_panic() {
     let charter = first(4).begin(2, join(&first(4), &[3, 9], 1)).unwrap().turn().unwrap();
-    let bytes = charter.encode();
+    let bytes = charter.cancel().unwrap().encode();
     for at in 0..bytes.len() {
         let mut damaged = bytes.clone();
         damaged[at] ^= 0x20;
@@ -163,5 +196,6 @@ fn damaged_bytes_are_refused_and_never_a_panic() {
     bolero::check!().with_iterations(20_000).for_each(|bytes: &[u8]| {
         let _ = Charter::decode(bytes);
         let _ = Charter::decode(&[&[b'C', 1][..], bytes].concat());
+        let _ = Charter::decode(&[&[b'C', 2][..], bytes].concat());
     });
 }

@@ -14,13 +14,14 @@ use crate::highwater::HighWater;
 use crate::live::Live;
 use crate::plan::{PlanSettings, Planned, Planner};
 use crate::store::{Identity, Op, Outcome, Read};
+use crate::table::PerPartition;
 use crate::trees::load::{self, Loaded};
 use crate::trees::{TREE_DEPTH_MAX, Trees};
 use dynamo_merkle::{Shape, Tree};
 use dynamo_ring::Partition;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use tracing::{error, info, warn};
 
 /// Identity, bounds and shape of a [`Core`].
@@ -116,7 +117,7 @@ impl Core {
         let fences = Fences::load(&*engine)?;
         let loaded = load::load(&*engine, settings.tree_shape)?;
         let trees = Trees::new(settings.tree_shape);
-        let live = Arc::new(Live { engine, counters: Counters::default(), trees, fences });
+        let live = Arc::new(Live { engine, counters: Counters::default(), trees, fences, hinted: PerPartition::new() });
         let totals = Totals { commit: found.commit.max(opened.high_water), ..found };
         let mut core =
             Core { live, settings, totals, epochs, broken: false, stale: false, lost_tail: opened.lost_tail };
@@ -171,7 +172,7 @@ impl Core {
             }
             results.push(result);
         }
-        let Planned { batch, totals, leaves, fences } = planner.finish(&self.totals);
+        let Planned { batch, totals, leaves, fences, floor, hinted } = planner.finish(&self.totals);
         if batch.is_empty() {
             return Ok(0);
         }
@@ -179,6 +180,10 @@ impl Core {
         self.commit(batch, totals)?;
         self.live.trees.settle(&leaves);
         fences.into_iter().for_each(|(partition, epoch)| self.live.fences.raise(partition, epoch));
+        self.live.fences.raise_floor(floor);
+        for partition in hinted {
+            self.live.hinted.get_or(partition, AtomicU64::default).fetch_add(1, Ordering::AcqRel);
+        }
         Ok(bytes)
     }
 

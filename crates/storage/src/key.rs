@@ -206,6 +206,12 @@ pub(crate) fn target_partition_prefix(target: NodeId, partition: Partition) -> [
     prefix
 }
 
+/// The partition of the key that a hint is for.
+pub(crate) fn partition_of_hint(encoded: &[u8]) -> Option<Partition> {
+    let (_, key) = encoded.split_first_chunk::<16>()?;
+    key.first_chunk().map(|partition| Partition(u16::from_be_bytes(*partition)))
+}
+
 /// The prefix of all hints for a target.
 pub fn target_prefix(target: NodeId) -> [u8; 16] {
     target.0.to_be_bytes()

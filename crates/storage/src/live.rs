@@ -4,15 +4,18 @@
 use crate::counters::Counters;
 use crate::engine::{Engine, EngineError};
 use crate::fences::Fences;
+use crate::table::PerPartition;
 use crate::trees::Trees;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 pub(crate) struct Live {
     pub engine: Arc<dyn Engine>,
     pub counters: Counters,
     pub trees: Trees,
     pub fences: Fences,
+    /// How often in this run a hint for a key of the partition was kept: unchanged from one look to the next, none came.
+    pub hinted: PerPartition<AtomicU64>,
 }
 
 impl Live {

@@ -53,7 +53,7 @@ fn each_result_stands_in_its_operations_place() {
     assert!(matches!(results[1], Err(StoreError::BadState(_))));
     assert!(matches!(results[2], Ok(Outcome::Fenced)));
     assert!(matches!(results[3], Err(StoreError::Sealed { fence: 2 })), "it came after the fence");
-    assert!(matches!(results[4], Ok(Outcome::Applied(_))), "hints are not fenced");
+    assert!(matches!(results[4], Ok(Outcome::Applied(_))), "only the floor concerns hints");
     assert_eq!(core.counters().commits(), commits + 1);
 }
 

@@ -6,7 +6,7 @@ use dynamo_merkle::Tree;
 use dynamo_ring::Partition;
 use dynamo_storage::engine::{Batch, Engine, MemoryEngine, Reading, Scan, Space};
 use dynamo_storage::record::HEAD_BYTES;
-use dynamo_storage::{Op, Outcome, Read, RecordKey, Store, StoreError};
+use dynamo_storage::{Hinted, Op, Outcome, Read, RecordKey, Store, StoreError};
 use support::*;
 
 const PARTITION: Partition = Partition(3);
@@ -134,6 +134,76 @@ fn only_what_is_deleted_unchanged_and_without_hints_is_collected() {
         assert_eq!(tree(store), EMPTY);
         assert!(!collect(deleted), "it is gone");
     });
+}
+
+fn hinted_now(store: &Store<Tell>) -> Hinted {
+    match store.read_now(&Read::Hinted).unwrap() {
+        Outcome::Hinted(hinted) => hinted,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn nothing_older_than_the_floor_is_taken_for_any_partition_nor_as_a_hint() {
+    let engine = MemoryEngine::new();
+    let (store, _) = in_memory(&engine, small());
+    applied(&store, put(in_partition(1), "before"));
+    applied(&store, hinted(put(in_partition(2), "before"), OTHER));
+    run(&store, Op::Fence { partitions: vec![], epoch: 0, floor: 4 }).unwrap();
+    run(&store, Op::Fence { partitions: vec![], epoch: 0, floor: 3 }).unwrap();
+    let at = |op, at| match op {
+        Op::Write { key, context, context_ts, payload, mode, wall_ms, hint_for, sync, .. } => {
+            Op::Write { key, context, context_ts, payload, mode, wall_ms, hint_for, sync, epoch: at }
+        }
+        other => other,
+    };
+    for store in [store, in_memory(&engine, small()).0] {
+        for op in [put(in_partition(1), "late"), put(key("elsewhere"), "late"), hinted(put(key("h"), "late"), OTHER)] {
+            assert!(matches!(run(&store, at(op.clone(), 3)), Err(StoreError::Sealed { fence: 4 })), "{op:?}");
+            assert!(matches!(run(&store, at(op, 4)), Ok(Outcome::Applied(_))));
+        }
+        assert_eq!(store.fence(PARTITION), 4);
+        let refused = match question(in_partition(1), &[]) {
+            Read::State { key, hints, mode, digest_only, .. } => Read::State { key, hints, mode, digest_only, epoch: 3 },
+            other => other,
+        };
+        assert!(matches!(store.read_now(&refused), Err(StoreError::Sealed { fence: 4 })));
+    }
+}
+
+#[test]
+fn it_is_seen_that_a_hint_came_and_went() {
+    on_both(small(), |store| {
+        assert_eq!(hinted_now(store), Hinted::default());
+        let elsewhere = RecordKey::new(Partition(300), b"cart", b"k", None).unwrap();
+        let digest = applied(store, hinted(put(elsewhere.clone(), "v"), OTHER)).digest;
+        applied(store, put(in_partition(1), "v"));
+        run(store, Op::KeepHint { target: dynamo_ring::NodeId(5), key: in_partition(1) }).unwrap();
+        let before = hinted_now(store);
+        assert_eq!(before.held, [PARTITION, Partition(300)].into());
+        assert_eq!(before.kept.keys().copied().collect::<Vec<_>>(), [PARTITION, Partition(300)]);
+        run(store, Op::DropHint { target: OTHER, key: elsewhere.clone(), digest }).unwrap();
+        let dropped = hinted_now(store);
+        assert_eq!((&dropped.kept, dropped.held), (&before.kept, [PARTITION].into()), "a drop is no hint");
+        let digest = applied(store, hinted(put(elsewhere.clone(), "w"), OTHER)).digest;
+        run(store, Op::DropHint { target: OTHER, key: elsewhere, digest }).unwrap();
+        let after = hinted_now(store);
+        assert_eq!(after.held, [PARTITION].into());
+        assert!(after.kept[&Partition(300)] > before.kept[&Partition(300)]);
+        assert_eq!(after.kept[&PARTITION], before.kept[&PARTITION]);
+    });
+}
+
+#[test]
+fn digests_are_of_what_is_whole() {
+    let engine = MemoryEngine::new();
+    let (store, _) = in_memory(&engine, small());
+    let whole = applied(&store, put(in_partition(1), "v")).digest;
+    applied(&store, put(in_partition(2), "v"));
+    damage(&engine, &in_partition(2), |bytes| bytes - 1);
+    let keys = (1..4).map(in_partition).collect();
+    let Ok(Outcome::Digests(found)) = store.read_now(&Read::Digests { keys }) else { panic!() };
+    assert_eq!(found, [Some(whole), None, None]);
 }
 
 #[test]

@@ -168,8 +168,8 @@ enum Asked {
 fn simple(ask: StoreAsk) -> Option<Asked> {
     Some(match ask {
         StoreAsk::Put { key, value } => Asked::Op(Op::PutMeta { key: meta_key(key), value: Some(value) }),
-        StoreAsk::Fence { partitions, epoch } => {
-            Asked::Op(Op::Fence { partitions: partitions.into_iter().map(Partition).collect(), epoch })
+        StoreAsk::Fence { partitions, epoch, floor } => {
+            Asked::Op(Op::Fence { partitions: partitions.into_iter().map(Partition).collect(), epoch, floor })
         }
         StoreAsk::Forget { partition, epoch, limit } => {
             Asked::Op(Op::Forget { partition: Partition(partition), epoch, limit })

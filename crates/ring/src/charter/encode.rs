@@ -1,12 +1,13 @@
 //! A charter as bytes: the register's payload.
 //!
-//! `'C' | format u8 | ring | lives | gone | 0 or (1 | change) | check 8`. A ring is its own encoding with a length u32
+//! `'C' | format u8 | ring | lives | gone | 0 or (1 | change) | barrier | leavers | check 8`; format 1 has neither a barrier nor
+//! leavers, and is written where there are none. A ring is its own encoding with a length u32
 //! before it; lists have a count before them; numbers are big-endian; the check is the first half of the MD5 of all before
 //! it. Decoding never panics, and never takes memory by a count alone.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Charter, CharterError, Gone, Move, Moves, RingChange};
+use super::{Barrier, Charter, CharterError, Gone, Move, Moves, RingChange};
 use crate::{
     encode::{CHECK, Input, check, put_member},
     error::RingError,
@@ -16,13 +17,16 @@ use crate::{
 };
 
 /// The format that is written, and the newest that is read.
-pub const CHARTER_FORMAT: u8 = 1;
+pub const CHARTER_FORMAT: u8 = 2;
+/// Without barrier and leavers.
+const FORMAT_1: u8 = 1;
 const KIND: u8 = b'C';
 
 impl Charter {
     /// The charter as bytes.
     pub fn encode(&self) -> Vec<u8> {
-        let mut out = vec![KIND, CHARTER_FORMAT];
+        let plain = self.barrier == Barrier::default() && self.leavers.is_empty();
+        let mut out = vec![KIND, if plain { FORMAT_1 } else { CHARTER_FORMAT }];
         let ring = self.ring.encode();
         out.extend_from_slice(&(ring.len() as u32).to_be_bytes());
         out.extend_from_slice(&ring);
@@ -36,6 +40,12 @@ impl Charter {
         if let Some(change) = &self.change {
             put_change(&mut out, change);
         }
+        if !plain {
+            out.extend_from_slice(&self.barrier.epoch.to_be_bytes());
+            out.extend_from_slice(&self.barrier.round.to_be_bytes());
+            out.extend_from_slice(&(self.leavers.len() as u16).to_be_bytes());
+            self.leavers.iter().for_each(|id| out.extend_from_slice(&id.0.to_be_bytes()));
+        }
         let check = check(&out);
         out.extend_from_slice(&check);
         out
@@ -46,11 +56,11 @@ impl Charter {
     /// # Errors
     /// Damaged bytes, a newer format, or what is no ring.
     pub fn decode(bytes: &[u8]) -> Result<Charter, CharterError> {
-        match bytes {
-            [KIND, CHARTER_FORMAT, ..] if bytes.len() > CHECK + 2 => {}
+        let format = match bytes {
+            [KIND, format @ (FORMAT_1 | CHARTER_FORMAT), ..] if bytes.len() > CHECK + 2 => *format,
             [KIND, found, ..] if *found > CHARTER_FORMAT => return Err(CharterError::NewerFormat { found: *found }),
             _ => return Err(CharterError::Malformed("too short, or of no format")),
-        }
+        };
         let (body, sum) = bytes.split_at(bytes.len() - CHECK);
         if check(body) != sum {
             return Err(CharterError::Malformed("its check does not fit"));
@@ -70,10 +80,18 @@ impl Charter {
             [1] => Some(change(&mut input)?),
             _ => return Err(CharterError::Malformed("neither a change nor none")),
         };
+        let (mut barrier, mut leavers) = (Barrier::default(), BTreeSet::new());
+        if format > FORMAT_1 {
+            let epoch = u64::from_be_bytes(take(&mut input)?);
+            barrier = Barrier { epoch, round: u64::from_be_bytes(take(&mut input)?) };
+            for _ in 0..u16::from_be_bytes(take(&mut input)?) {
+                leavers.insert(id(&mut input)?);
+            }
+        }
         if !input.0.is_empty() {
             return Err(CharterError::Malformed("bytes after its end"));
         }
-        let charter = Charter { ring, lives, gone, change };
+        let charter = Charter { ring, lives, gone, change, barrier, leavers };
         // What is worked out later without looking has to be there.
         let mut walker = charter.clone();
         while let Some(change) = &walker.change {

@@ -40,6 +40,16 @@ pub struct Gone {
     pub incarnation: u64,
 }
 
+/// The last turn of the epoch that moved nothing and was made for a collection of tombstones: what was sent in an older
+/// epoch is taken nowhere after it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Barrier {
+    /// The epoch that it began; 0: there was none yet.
+    pub epoch: u64,
+    /// For which round of collecting, by the number that its caller drew.
+    pub round: u64,
+}
+
 /// What a change is to bring about.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Proposed {
@@ -87,12 +97,15 @@ pub struct Charter {
     lives: BTreeMap<NodeId, u64>,
     gone: BTreeSet<Gone>,
     change: Option<RingChange>,
+    barrier: Barrier,
+    leavers: BTreeSet<NodeId>,
 }
 
 impl Charter {
     /// A cluster's first: the ring that its configuration makes.
     pub fn first(ring: Ring) -> Charter {
-        Charter { ring, lives: BTreeMap::new(), gone: BTreeSet::new(), change: None }
+        let (lives, gone, barrier, leavers) = Default::default();
+        Charter { ring, lives, gone, change: None, barrier, leavers }
     }
 
     /// The settled ring.
@@ -108,6 +121,42 @@ impl Charter {
     /// Who is not to return.
     pub fn gone(&self) -> &BTreeSet<Gone> {
         &self.gone
+    }
+
+    /// The last turn that was made for a collection of tombstones.
+    pub fn last_barrier(&self) -> Barrier {
+        self.barrier
+    }
+
+    /// Who is no member and may still hold something for others: hints, or records that it has not handed over. Each is
+    /// released by its own word that it holds nothing, or by an administrator's that it is lost.
+    pub fn leavers(&self) -> &BTreeSet<NodeId> {
+        &self.leavers
+    }
+
+    /// Whether what a node has may still be taken from it: it is a member, is to be one, or has left and hands over.
+    /// Whatever anybody else holds may be older than what was collected since.
+    pub fn takes_from(&self, id: NodeId) -> bool {
+        let joins = || self.change.iter().any(|change| change.members.iter().any(|member| member.id == id));
+        self.ring.member(id).is_some() || self.leavers.contains(&id) || joins()
+    }
+
+    /// The same owners at the next epoch, for round `round` of collecting. None while anything moves, or somebody who left
+    /// still holds something.
+    pub fn raise_barrier(&self, round: u64) -> Option<Charter> {
+        if self.change.is_some() || !self.leavers.is_empty() {
+            return None;
+        }
+        let ring = self.same_owners();
+        let barrier = Barrier { epoch: ring.epoch(), round };
+        Some(Charter { ring, barrier, ..self.clone() })
+    }
+
+    /// These have left and hold nothing for others any more, or never will. None if none of them was waited for.
+    pub fn release(&self, ids: &[NodeId]) -> Option<Charter> {
+        let mut next = self.clone();
+        next.leavers.retain(|id| !ids.contains(id));
+        (next != *self).then_some(next)
     }
 
     /// Under which life a node votes, if it is a member.
@@ -181,11 +230,15 @@ impl Charter {
                 if let Some(&incarnation) = life.filter(|_| !stays) {
                     next.gone.insert(Gone { id: member.id, incarnation });
                 }
+                if !stays && !change.lost.contains(&member.id) {
+                    next.leavers.insert(member.id);
+                }
             }
             next.change = None;
         } else {
             next.change = Some(change);
         }
+        next.leavers.retain(|id| next.ring.member(*id).is_none());
         Some(next)
     }
 
@@ -214,8 +267,11 @@ impl Charter {
             cancelled: true,
             ..change.clone()
         };
+        // Who was to join may have copied something by now.
+        let joining = change.members.iter().map(|member| member.id).filter(|id| self.ring.member(*id).is_none());
+        let leavers = self.leavers.iter().copied().chain(joining).collect();
         let change = (!back.steps.is_empty()).then_some(back);
-        Ok(Charter { ring: self.same_owners(), change, ..self.clone() })
+        Ok(Charter { ring: self.same_owners(), change, leavers, ..self.clone() })
     }
 
     /// A member's disk was emptied and it has been filled again: it votes under its new life, and the old one is gone.

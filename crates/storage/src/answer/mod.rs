@@ -6,14 +6,15 @@ mod records;
 use crate::counters::Totals;
 use crate::engine::{EngineError, Reading, Scan, Space};
 use crate::error::StoreError;
-use crate::key::{RecordKey, hint_key, split_hint_key, target_partition_prefix, target_prefix};
+use crate::key::{RecordKey, hint_key, partition_of_hint, split_hint_key, target_partition_prefix, target_prefix};
 use crate::live::Live;
 use crate::plan::{corrupt, decode, node_meta_key};
 use crate::record::Record;
-use crate::store::{HintEntry, Outcome, Read};
+use crate::store::{HintEntry, Hinted, Outcome, Read};
 use bytes::Bytes;
 use dynamo_ring::{NodeId, Partition};
 use dynamo_version::{Mode, SiblingSet};
+use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;
 
 /// Bytes of a page of hints, keys and bodies.
@@ -41,6 +42,11 @@ pub(crate) fn answer(engine: &dyn Reading, live: &Live, read: &Read) -> Result<O
             Ok(Outcome::Records(records::several(engine, &live.counters, keys, *bytes_max)))
         }
         Read::HintsOf { partition } => hints_of(engine, *partition).map(Outcome::HintsOf),
+        Read::Digests { keys } => {
+            let digest = |key: &RecordKey| own(engine, key).ok().flatten().map(|(_, digest)| digest);
+            Ok(Outcome::Digests(keys.iter().map(digest).collect()))
+        }
+        Read::Hinted => hinted(engine, live).map(Outcome::Hinted),
         Read::Meta { key } => get(engine, Space::Meta, &node_meta_key(key)).map(Outcome::Meta),
     };
     if matches!(answer, Err(StoreError::Corrupt { .. })) {
@@ -138,6 +144,29 @@ fn hints_of(engine: &dyn Reading, partition: Partition) -> Result<bool, StoreErr
         }
     }
     Ok(false)
+}
+
+/// The numbers first: a hint that comes and goes in between is in them the next time.
+fn hinted(engine: &dyn Reading, live: &Live) -> Result<Hinted, StoreError> {
+    let failed = |error: EngineError| StoreError::running(&error);
+    let kept = live.hinted.iter().map(|(partition, kept)| (partition, kept.load(Ordering::Acquire)));
+    let kept = kept.filter(|(_, kept)| *kept > 0).collect();
+    let mut held = BTreeSet::new();
+    for target in Totals::load(engine).map_err(failed)?.hints.into_keys() {
+        let prefix = target_prefix(target);
+        let mut after: Option<[u8; 18]> = None;
+        loop {
+            let after_bytes = after.as_ref().map(|after| &after[..]);
+            let first =
+                Scan { space: Space::Hints, prefix: &prefix, after: after_bytes, until: None, limit: 1, bytes_max: 1 };
+            let page = engine.scan(first).map_err(failed)?;
+            let Some(partition) = page.entries.first().and_then(|(slot, _)| partition_of_hint(slot)) else { break };
+            held.insert(partition);
+            let Some(next) = partition.0.checked_add(1) else { break };
+            after = Some(target_partition_prefix(target, Partition(next)));
+        }
+    }
+    Ok(Hinted { kept, held })
 }
 
 fn damaged_key(slot: &[u8]) -> StoreError {

@@ -13,8 +13,8 @@ use crate::counters::Totals;
 use crate::engine::{Batch, Space};
 use crate::epochs::Epochs;
 use crate::error::StoreError;
-use crate::fences::{fence_key, fence_value};
-use crate::key::{RecordKey, hint_key};
+use crate::fences::{fence_key, fence_value, floor_key};
+use crate::key::{RecordKey, hint_key, partition_of_hint};
 use crate::live::Live;
 use crate::record::Record;
 use crate::store::{Applied, Op, Outcome};
@@ -22,7 +22,7 @@ use crate::trees::plan::PlannedLeaves;
 use bytes::Bytes;
 use dynamo_ring::{NodeId, Partition};
 use dynamo_version::Minter;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Bounds and identity under which a batch is planned.
 #[derive(Clone, Copy, Debug)]
@@ -46,6 +46,8 @@ pub struct Planner<'a> {
     leaves: PlannedLeaves,
     /// Those that this batch has raised.
     fences: BTreeMap<Partition, u64>,
+    /// What it has raised the floor to.
+    floor: u64,
     /// What this batch has made of the keys it touched; `None` is removed.
     overlay: BTreeMap<(Space, Bytes), Option<Bytes>>,
 }
@@ -60,13 +62,17 @@ pub struct Planned {
     pub leaves: PlannedLeaves,
     /// These fences have been raised.
     pub fences: BTreeMap<Partition, u64>,
+    /// The floor is at least this.
+    pub floor: u64,
+    /// Hints were kept for keys of these.
+    pub hinted: BTreeSet<Partition>,
 }
 
 impl<'a> Planner<'a> {
     /// Begins a batch upon what is committed, whose totals are `totals`.
     pub fn new(live: &'a Live, settings: PlanSettings, totals: &Totals, epochs: &'a mut Epochs) -> Planner<'a> {
-        let (leaves, fences, overlay) = Default::default();
-        Planner { live, settings, totals: totals.clone(), epochs, leaves, fences, overlay }
+        let (leaves, fences, floor, overlay) = Default::default();
+        Planner { live, settings, totals: totals.clone(), epochs, leaves, fences, floor, overlay }
     }
 
     /// Adds an operation. On an error the batch is as it was before.
@@ -83,7 +89,7 @@ impl<'a> Planner<'a> {
             }
             Op::KeepHint { target, key } => self.keep_hint(target, &key),
             Op::DropHint { target, key, digest } => self.drop_hint(target, &key, digest),
-            Op::Fence { partitions, epoch } => Ok(self.raise_fences(&partitions, epoch)),
+            Op::Fence { partitions, epoch, floor } => Ok(self.raise_fences(&partitions, epoch, floor)),
             Op::Forget { partition, epoch, limit } => self.forget(partition, epoch, limit),
             Op::Collect { key, digest } => self.collect(&key, digest),
             Op::Prune { key, digest, actors } => self.prune(&key, digest, &actors),
@@ -98,10 +104,13 @@ impl<'a> Planner<'a> {
 
     /// Ends the batch. `before` are the totals it began with.
     pub fn finish(mut self, before: &Totals) -> Planned {
-        let mut batch = Batch::new();
+        let (mut batch, mut hinted) = (Batch::new(), BTreeSet::new());
         for ((space, key), value) in self.overlay {
             match value {
-                Some(value) => batch.put(space, key, value),
+                Some(value) => {
+                    hinted.extend(partition_of_hint(&key).filter(|_| space == Space::Hints));
+                    batch.put(space, key, value);
+                }
                 None => batch.delete(space, key),
             }
         }
@@ -110,7 +119,7 @@ impl<'a> Planner<'a> {
             self.totals.commit += 1;
             self.totals.store(before, &mut batch);
         }
-        Planned { batch, totals: self.totals, leaves: self.leaves, fences: self.fences }
+        Planned { batch, totals: self.totals, leaves: self.leaves, fences: self.fences, floor: self.floor, hinted }
     }
 
     fn raw(&self, space: Space, key: &Bytes) -> Result<Option<Bytes>, StoreError> {
@@ -131,19 +140,24 @@ impl<'a> Planner<'a> {
     }
 
     fn fence(&self, partition: Partition) -> u64 {
-        self.fences.get(&partition).copied().unwrap_or_else(|| self.live.fences.of(partition))
+        self.fences.get(&partition).copied().unwrap_or(0).max(self.live.fences.of(partition)).max(self.floor)
     }
 
     /// A home takes nothing under an epoch in which it may have given the partition up. What a fallback keeps is for
-    /// another, who is asked when it is delivered.
+    /// another, who is asked when it is delivered: only the floor concerns it.
     fn check_fence(&self, key: &RecordKey, hint_for: Option<NodeId>, epoch: u64) -> Result<(), StoreError> {
-        match self.fence(key.partition()) {
-            fence if hint_for.is_none() && epoch < fence => Err(StoreError::Sealed { fence }),
-            _ => Ok(()),
-        }
+        let fence = match hint_for {
+            None => self.fence(key.partition()),
+            Some(_) => self.floor.max(self.live.fences.floor()),
+        };
+        if epoch < fence { Err(StoreError::Sealed { fence }) } else { Ok(()) }
     }
 
-    fn raise_fences(&mut self, partitions: &[Partition], epoch: u64) -> Outcome {
+    fn raise_fences(&mut self, partitions: &[Partition], epoch: u64, floor: u64) -> Outcome {
+        if floor > self.floor.max(self.live.fences.floor()) {
+            self.floor = floor;
+            self.overlay.insert((Space::Meta, floor_key()), Some(fence_value(floor)));
+        }
         for &partition in partitions {
             if self.fence(partition) < epoch {
                 self.fences.insert(partition, epoch);

@@ -13,7 +13,7 @@ mod reader;
 mod syncer;
 mod writer;
 
-pub use op::{Applied, Busy, Completion, HintEntry, Op, Outcome, Read, RecordFound, ScanEntry};
+pub use op::{Applied, Busy, Completion, HintEntry, Hinted, Op, Outcome, Read, RecordFound, ScanEntry};
 pub use open::Settings;
 
 use crate::answer::answer;

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use dynamo_ring::{NodeId, Partition};
 use dynamo_version::{Causality, Dot, Mode, Payload, Timestamp};
 use smallvec::SmallVec;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// A change. All changes go through one thread, in the order they were submitted.
@@ -33,7 +34,7 @@ pub enum Op {
         /// `Some`: this node is no home of the key and keeps the write as a hint for that one.
         hint_for: Option<NodeId>,
         /// The ring's epoch under which this node is taken for a home: refused as [`StoreError::Sealed`] below the
-        /// partition's fence. Hints are taken under any.
+        /// partition's fence. Of hints only those below the floor are refused.
         epoch: u64,
         /// With [`Durability::OneFsync`](super::Durability): this is the replica whose answer must be durable.
         sync: bool,
@@ -72,12 +73,15 @@ pub enum Op {
         digest: u64,
     },
     /// From here on this node takes requests for the partitions as their home only under this epoch of the ring or a later
-    /// one (§4.9). Raises their fences, never lowers one. Always durable before it is done, and in force before that.
+    /// one (§4.9). Raises their fences, never lowers one. Always durable before it is done, and in force before that: what
+    /// was applied before is then durable as well.
     Fence {
         /// Which partitions.
         partitions: Vec<Partition>,
         /// The lowest epoch that is still taken.
         epoch: u64,
+        /// The lowest epoch of anything that is still taken: of all partitions, and of hints. 0: as before.
+        floor: u64,
     },
     /// Removes records of a partition that this node has given up (§4.9). Refused as [`StoreError::Serving`] unless the
     /// partition's fence is `epoch`: a node that becomes its home again raises the fence to that later epoch before it
@@ -243,6 +247,13 @@ pub enum Read {
         /// Which partition.
         partition: Partition,
     },
+    /// Digests of some records, each read and checked as a whole.
+    Digests {
+        /// Which.
+        keys: Vec<RecordKey>,
+    },
+    /// For keys of which partitions hints are held, and whether any came since an earlier look.
+    Hinted,
     /// A value set by `PutMeta`.
     Meta {
         /// Its key.
@@ -265,6 +276,16 @@ pub struct Applied {
     pub siblings: usize,
     /// False if a merge found that everything was there already.
     pub changed: bool,
+}
+
+/// Hints as a whole, by the partition of their keys.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Hinted {
+    /// How often in this run hints were kept for keys of a partition; those without any are left out. A partition with the
+    /// same number later, that held none, held none in between.
+    pub kept: BTreeMap<Partition, u64>,
+    /// Partitions for keys of which some are held. Looked at after the numbers.
+    pub held: BTreeSet<Partition>,
 }
 
 /// A hint in a list.
@@ -347,6 +368,10 @@ pub enum Outcome {
     Records(Vec<(RecordKey, RecordFound)>),
     /// `Read::HintsOf`.
     HintsOf(bool),
+    /// `Read::Digests`, in the order asked: `None` where there is no record, or a damaged one.
+    Digests(Vec<Option<u64>>),
+    /// `Read::Hinted`.
+    Hinted(Hinted),
     /// `Read::Meta`.
     Meta(Option<Bytes>),
 }

@@ -121,7 +121,7 @@ pub fn merge(key: RecordKey, state: &(Bytes, u64)) -> Op {
 }
 
 pub fn fence(partitions: &[Partition], epoch: u64) -> Op {
-    Op::Fence { partitions: partitions.to_vec(), epoch }
+    Op::Fence { partitions: partitions.to_vec(), epoch, floor: 0 }
 }
 
 pub fn question(key: RecordKey, hints: &[NodeId]) -> Read {

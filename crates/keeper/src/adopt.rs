@@ -43,12 +43,14 @@ impl Keeper {
         }
         let Ok(charter) = Charter::decode(value.payload()) else { return };
         let partitions = changed(self.registry.charter().ring(), charter.ring(), self.me);
-        self.learning = Some(Learning { value, fenced: partitions.is_empty(), kept: false, next: None });
-        if partitions.is_empty() {
+        let floor = floor(self.registry.charter(), &charter, self.me);
+        let fenced = partitions.is_empty() && floor == 0;
+        self.learning = Some(Learning { value, fenced, kept: false, next: None });
+        if fenced {
             self.keep_learnt(at, effects);
         } else {
             let epoch = charter.ring().epoch();
-            self.store(Ticket::LearntFence, StoreAsk::Fence { partitions, epoch }, effects);
+            self.store(Ticket::LearntFence, StoreAsk::Fence { partitions, epoch, floor }, effects);
         }
     }
 
@@ -187,6 +189,19 @@ impl Keeper {
         if !self.is_asked(from, Asked::Newer) {
             self.ask(from, Asked::Newer, Question::Pull { version }, effects);
         }
+    }
+}
+
+/// Below which epoch nothing at all is taken any more, if that is new. Who has left takes nothing older than the ring that
+/// it is not in, so that its word that it holds nothing for others is its last.
+fn floor(before: &Charter, after: &Charter, me: dynamo_ring::NodeId) -> u64 {
+    let epoch = after.ring().epoch();
+    let outside = after.ring().member(me).is_none() && epoch > before.ring().epoch();
+    let barrier = after.last_barrier().epoch;
+    match barrier > before.last_barrier().epoch {
+        _ if outside => epoch,
+        true => barrier,
+        false => 0,
     }
 }
 

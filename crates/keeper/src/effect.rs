@@ -1,12 +1,18 @@
 //! What a keeper asks of its driver, and what it is told when that is done.
 
-use std::sync::Arc;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use bytes::Bytes;
 use dynamo_ring::{NodeId, charter::Charter};
 use dynamo_transfer::{Record, Stored};
 
-use crate::message::{Answer, Question};
+use crate::{
+    collect::Item,
+    message::{Answer, Question},
+};
 
 /// What the driver has to do.
 #[derive(Debug, Clone, PartialEq)]
@@ -66,12 +72,15 @@ pub enum StoreAsk {
         /// The value.
         value: Bytes,
     },
-    /// From now on take no request of an older epoch for these partitions; durably.
+    /// From now on take no request of an older epoch for these partitions, and nothing at all, hints included, that is older
+    /// than the floor; durably, and with all that was applied before.
     Fence {
         /// Which.
         partitions: Vec<u16>,
         /// The epoch.
         epoch: u64,
+        /// The floor; 0: as before.
+        floor: u64,
     },
     /// Merge states, durably.
     Merge {
@@ -136,6 +145,36 @@ pub enum StoreAsk {
         /// At most so many.
         limit: usize,
     },
+    /// Read some records of a partition, and say which are spent: deleted, or with names of actors who are gone and no
+    /// version of theirs.
+    Spent {
+        /// Which partition.
+        partition: u16,
+        /// Only keys greater than this.
+        after: Option<Bytes>,
+        /// Who is gone: node and life.
+        retired: Arc<[(u128, u64)]>,
+        /// Stop after so many bytes.
+        bytes_max: usize,
+    },
+    /// The digests of some records, each read and checked.
+    Digests {
+        /// Of which partition.
+        partition: u16,
+        /// Which keys.
+        keys: Vec<Bytes>,
+    },
+    /// For keys of which partitions hints are held, and how often some were kept.
+    Hinted,
+    /// Remove what is spent, where it is what is named. What a crash takes back of it does no harm.
+    Collect {
+        /// Of which partition.
+        partition: u16,
+        /// Keys and digests.
+        items: Vec<Item>,
+        /// Who is gone: node and life.
+        retired: Arc<[(u128, u64)]>,
+    },
 }
 
 /// What the store did.
@@ -169,6 +208,31 @@ pub enum StoreDone {
     Forgot {
         /// Whether there are more.
         left: bool,
+    },
+    /// Records were read.
+    Spent {
+        /// Those that are spent.
+        items: Vec<Item>,
+        /// Up to this key; None: to the partition's end.
+        go_on: Option<Bytes>,
+        /// Bytes that were read.
+        bytes: u64,
+    },
+    /// In the order asked; None: there is no such record, or it is damaged.
+    Digests(Vec<Option<u64>>),
+    /// Hints, by the partition of their keys.
+    Hinted {
+        /// How often some were kept in this run of the process; counted before it was looked which are held.
+        kept: BTreeMap<u16, u64>,
+        /// For which some are held.
+        held: BTreeSet<u16>,
+    },
+    /// So many records went, and so many lost names.
+    Collected {
+        /// Tombstones.
+        gone: u32,
+        /// Others.
+        pruned: u32,
     },
     /// The store failed, or was too busy.
     Failed,

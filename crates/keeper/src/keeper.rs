@@ -15,6 +15,7 @@ use dynamo_transfer::{
 
 use crate::{
     adopt::Learning,
+    collect::{self, Collecting},
     effect::{Effect, Effects, StoreAsk, StoreDone},
     fill::Fill,
     jobs::{JobEffect, Jobs, Owner, Why},
@@ -53,6 +54,8 @@ pub struct Settings {
     pub ask_us: u64,
     /// The same while they are sealed.
     pub ask_sealed_us: u64,
+    /// How often tombstones are collected at most, microseconds; 0: never.
+    pub collect_every_us: u64,
 }
 
 /// This node's trees, to be read for a moment.
@@ -106,6 +109,7 @@ pub(crate) enum Ticket {
     Marks,
     Job(Owner),
     Forgot(u16),
+    Round(collect::Step),
 }
 
 /// Whose a question is.
@@ -118,6 +122,9 @@ pub(crate) enum Asked {
     Compare(u32),
     Roots,
     Recall,
+    Round,
+    Held(u64),
+    Collect,
 }
 
 /// Requests of the keeper's own, beside administrators'.
@@ -162,6 +169,7 @@ pub struct Keeper {
     pub(crate) schedule: Schedule,
     slices: Slices,
     pub(crate) scrub: Scrub,
+    pub(crate) collecting: Collecting,
     tickets: BTreeMap<u64, Ticket>,
     asked: BTreeMap<u64, (NodeId, Asked)>,
     next_number: u64,
@@ -215,6 +223,7 @@ impl Keeper {
             schedule: Schedule::new(me, settings.schedule, now, random),
             slices: Slices::new(settings.slices, now),
             scrub: Scrub::default(),
+            collecting: Collecting::new(random, now.saturating_add(settings.collect_every_us)),
             tickets: BTreeMap::new(),
             asked: BTreeMap::new(),
             // Answers to questions of an earlier run must not be taken for answers to this run's.
@@ -270,7 +279,8 @@ impl Keeper {
     /// Whether there is something to do: it is to be told the time more often then.
     pub fn is_busy(&self) -> bool {
         let filling = self.step.is_some() || !self.refills.is_empty() || !self.leftovers.is_empty();
-        filling || !self.jobs.is_empty() || self.registry.is_changing() || self.learning.is_some()
+        let deciding = self.registry.is_changing() || self.learning.is_some();
+        filling || deciding || !self.jobs.is_empty() || self.collecting.is_busy()
     }
 
     /// Somebody looks at the step: those who take part are asked until then, also if another node drives it.
@@ -403,6 +413,12 @@ impl Keeper {
                 let reply = self.schedule.answer(from, &question, root_of);
                 effects.push(Effect::Answer { call, answer: Answer::Roots(reply) });
             }
+            Question::Round(ask) => {
+                let reply = self.round_part(ask, at, effects);
+                effects.push(Effect::Answer { call, answer: Answer::Round(reply) });
+            }
+            Question::Held(items) => self.asked_what_is_held(call, items, effects),
+            Question::Collect(items) => self.asked_to_collect(from, call, items, effects),
         }
         self.registered(out, at, effects);
         self.advance(at, effects);
@@ -431,6 +447,9 @@ impl Keeper {
             (Asked::Report, Some(Answer::Report(report))) => {
                 self.versions.insert(from, report.version);
                 self.steward.on_report(from, report);
+            }
+            (Asked::Round | Asked::Held(_) | Asked::Collect, answer) => {
+                self.collect_answered(from, asked, answer, at);
             }
             _ => {}
         }
@@ -464,6 +483,7 @@ impl Keeper {
                 self.job_effects(out, at, effects);
             }
             Ticket::Forgot(partition) => self.forgot(partition, done, at),
+            Ticket::Round(step) => self.collect_stored(step, done, at, effects),
             Ticket::Scrubbed => {
                 let page = match done {
                     StoreDone::Scrubbed { go_on, damaged, bytes } => Some((go_on, damaged, bytes)),
@@ -490,6 +510,7 @@ impl Keeper {
         self.look_for_leftovers(at);
         self.look_at_lonely(effects);
         self.ask_to_be_admitted(at, effects);
+        self.ask_to_be_released(at, effects);
         self.advance(at, effects);
     }
 
@@ -542,6 +563,7 @@ impl Keeper {
         self.drive_step(at, effects);
         self.begin_jobs(at, effects);
         self.let_go(at, effects);
+        self.collect_on(at, effects);
         self.grant(at, effects);
     }
 
@@ -577,7 +599,10 @@ impl Keeper {
         let ring = self.charter().ring();
         let partition = question.call.partition;
         let known = u32::from(partition) < ring.partitions().get();
-        let home = known && ring.is_home(dynamo_ring::Partition(partition), self.me);
+        // What somebody brings who is outside may be older than what was collected since he was in.
+        let brings = matches!(question.ask, dynamo_transfer::Ask::Push(_));
+        let taken = !brings || self.charter().takes_from(from);
+        let home = known && taken && ring.is_home(dynamo_ring::Partition(partition), self.me);
         let (epoch, sealed) = (ring.epoch(), self.recall.known() && self.sealed.contains(&partition));
         let mut out = Vec::new();
         if home {

@@ -41,6 +41,10 @@ impl Keeper {
         }
         self.next_look = at.now.saturating_add(LOOK_US);
         let charter = self.charter().clone();
+        if !charter.takes_from(self.me) {
+            // Nobody takes it any more: it may be older than what was collected since.
+            return;
+        }
         let ring = charter.ring();
         for partition in ring.partitions().iter() {
             let gains = self.fills.contains_key(&partition.0);
@@ -87,8 +91,9 @@ impl Keeper {
             self.leftovers.iter().filter(|(_, leftover)| ready(leftover)).map(|(partition, _)| *partition).collect();
         for partition in ready {
             self.leftovers.get_mut(&partition).expect("just seen").forgetting = true;
+            self.collecting.forgets(partition);
             let (epoch, limit) = (charter.ring().epoch(), self.settings.forget_max);
-            self.store(Ticket::Fenced, StoreAsk::Fence { partitions: vec![partition], epoch }, effects);
+            self.store(Ticket::Fenced, StoreAsk::Fence { partitions: vec![partition], epoch, floor: 0 }, effects);
             self.store(Ticket::Forgot(partition), StoreAsk::Forget { partition, epoch, limit }, effects);
         }
     }

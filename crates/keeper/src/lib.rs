@@ -4,7 +4,7 @@
 //! One [`Keeper`] per node, sans-I/O: questions, answers, finished disk operations and the time go in, [`Effect`]s come out.
 //! Where things are: [`registry`] the register (votes, attempts, the newest value); [`step`] what the step under way
 //! moves; [`steward`] who drives it; [`fill`] what this node is being filled with; [`jobs`] comparisons under way;
-//! [`message`] what keepers say to each other.
+//! [`collect`] how tombstones go; [`message`] what keepers say to each other.
 //!
 //! What is deliberately not here: requests of clients, hints, membership by gossip (the driver says who answers), the
 //! placement of tokens (`dynamo_ring::planner`), who may ask for a change.
@@ -13,6 +13,7 @@
 #![deny(missing_docs)]
 
 mod adopt;
+pub mod collect;
 mod effect;
 pub mod fill;
 mod homes;
@@ -29,6 +30,7 @@ pub mod steward;
 mod trouble;
 mod turn;
 
+pub use collect::CollectStatus;
 pub use effect::{ChangeError, Effect, Effects, StoreAsk, StoreDone};
 pub use keeper::{Keeper, Kept, Settings, Situation, Trees, WHOLE_KEY, with_tree};
 pub use message::{Answer, Question};

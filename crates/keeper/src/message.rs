@@ -11,6 +11,7 @@ use dynamo_ring::{
 use dynamo_transfer::{RootsQuestion, RootsReply};
 
 use crate::{
+    collect::{Items, RoundAsk, RoundReply, decode_same, encode_same},
     recall::{Mark, Started},
     report::Report,
 };
@@ -48,6 +49,12 @@ pub enum Question {
     Roots(RootsQuestion),
     /// This is the asking node's start: what do you remember of its life?
     Recall(Started),
+    /// To a member, from who calls a round of collecting.
+    Round(RoundAsk),
+    /// To another home: do you have exactly these?
+    Held(Items),
+    /// To another home: these have passed a round, remove them.
+    Collect(Items),
 }
 
 /// An answer.
@@ -74,6 +81,20 @@ pub enum Answer {
         mark: Option<Mark>,
         /// The highest life of the asking node that this one knows; 0: none.
         newest_life: u64,
+    },
+    /// To [`Question::Round`].
+    Round(RoundReply),
+    /// To [`Question::Held`].
+    Held {
+        /// The register's version that the home goes by.
+        version: u64,
+        /// Which of them it has; none are said if it can't say.
+        same: Vec<bool>,
+    },
+    /// To [`Question::Collect`].
+    Collected {
+        /// How many records were removed, or lost names.
+        changed: u32,
     },
     /// None can be given: the node is starting, or stopping, or its disk failed.
     Unable,
@@ -102,6 +123,9 @@ const UNABLE: u8 = 8;
 const ROOTS: u8 = 9;
 const RECALL: u8 = 10;
 const UNHEARD: u8 = 11;
+const ROUND: u8 = 12;
+const HELD: u8 = 13;
+const COLLECT: u8 = 14;
 
 impl Question {
     /// As bytes: a byte for the kind, then its own encoding.
@@ -120,6 +144,9 @@ impl Question {
                 let Started { life, generation, lot, found, durable } = *started;
                 kind(RECALL, words(&[life, generation, lot, found, durable]))
             }
+            Question::Round(ask) => kind(ROUND, ask.encode()),
+            Question::Held(items) => kind(HELD, items.encode()),
+            Question::Collect(items) => kind(COLLECT, items.encode()),
         }
     }
 
@@ -142,6 +169,9 @@ impl Question {
                 let [life, generation, lot, found, durable] = numbers(&rest)?;
                 Question::Recall(Started { life, generation, lot, found, durable })
             }
+            ROUND => Question::Round(RoundAsk::decode(&rest)?),
+            HELD => Question::Held(Items::decode(&rest)?),
+            COLLECT => Question::Collect(Items::decode(&rest)?),
             kind => return Err(Malformed(format!("a question of kind {kind}, which this version does not know"))),
         })
     }
@@ -161,6 +191,9 @@ impl Answer {
             Answer::Recalled { mark: Some(Mark { generation, lot, durable }), newest_life } => {
                 kind(RECALL, words(&[*newest_life, *generation, *lot, *durable]))
             }
+            Answer::Round(reply) => kind(ROUND, reply.encode()),
+            Answer::Held { version, same } => kind(HELD, encode_same(*version, same)),
+            Answer::Collected { changed } => kind(COLLECT, changed.to_be_bytes().to_vec()),
             Answer::Unable => vec![UNABLE],
         }
     }
@@ -184,6 +217,9 @@ impl Answer {
                 let [newest_life, generation, lot, durable] = numbers(&rest)?;
                 Answer::Recalled { mark: Some(Mark { generation, lot, durable }), newest_life }
             }
+            ROUND => Answer::Round(RoundReply::decode(&rest)?),
+            HELD => decode_same(&rest).map(|(version, same)| Answer::Held { version, same })?,
+            COLLECT => Answer::Collected { changed: u32::from_be_bytes(number_of(&rest)?) },
             UNABLE if rest.is_empty() => Answer::Unable,
             kind => return Err(Malformed(format!("an answer of kind {kind}, which this version does not know"))),
         })
@@ -203,8 +239,11 @@ fn split(bytes: &Bytes) -> Result<(u8, Bytes), Malformed> {
 }
 
 fn number(rest: &[u8]) -> Result<u64, Malformed> {
-    let bytes = rest.try_into().map_err(|_| Malformed("a number of another length than 8 bytes".into()))?;
-    Ok(u64::from_be_bytes(bytes))
+    Ok(u64::from_be_bytes(number_of(rest)?))
+}
+
+fn number_of<const LENGTH: usize>(rest: &[u8]) -> Result<[u8; LENGTH], Malformed> {
+    rest.try_into().map_err(|_| Malformed(format!("a number of another length than {LENGTH} bytes")))
 }
 
 fn words(numbers: &[u64]) -> Vec<u8> {

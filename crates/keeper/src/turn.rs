@@ -27,7 +27,7 @@ impl Keeper {
         let mine = step.of_home(self.me).map(|affected| affected.partition);
         let partitions: Vec<u16> = mine.filter(|partition| !self.sealed.contains(partition)).collect();
         if !partitions.is_empty() && !self.is_sealing() {
-            let ask = StoreAsk::Fence { partitions: partitions.clone(), epoch: epoch + 1 };
+            let ask = StoreAsk::Fence { partitions: partitions.clone(), epoch: epoch + 1, floor: 0 };
             self.store(Ticket::Sealed(epoch, partitions), ask, effects);
         }
     }
@@ -82,7 +82,7 @@ impl Keeper {
     }
 
     /// The first member that answers drives: each node judges by itself, and two at once do no harm.
-    fn is_steward(&self) -> bool {
+    pub(crate) fn is_steward(&self) -> bool {
         let mut members = self.charter().ring().members().iter().map(|member| member.id);
         self.charter().ring().member(self.me).is_some()
             && members.find(|id| *id == self.me || self.reachable.contains(id)) == Some(self.me)

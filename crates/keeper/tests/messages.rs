@@ -1,6 +1,7 @@
 //! What keepers say to each other: what is written can be read, and whatever else comes is refused without harm.
 
 use bytes::Bytes;
+use dynamo_keeper::collect::{Item, Items, RoundAsk, RoundReply, Stage};
 use dynamo_keeper::{Answer, Mark, Question, Report, Started, report::FillReport};
 use dynamo_ring::NodeId;
 use dynamo_ring::register::{self, Ballot, Value, Voter};
@@ -21,6 +22,16 @@ fn report() -> Report {
     Report { version: 3, incarnation: 4, sealed: true, fills, bytes: 5, leftovers: 6, refilling: 7, blocked }
 }
 
+fn items() -> Items {
+    let item = |key: &'static [u8], digest| Item { key: Bytes::from_static(key), digest };
+    Items { version: 3, partition: 4, items: vec![item(b"one", 5), item(b"", u64::MAX)] }
+}
+
+fn reply() -> RoundReply {
+    let (stage, partitions) = (Stage::Passed, [0, u16::MAX].into());
+    RoundReply { round: 1, version: 2, stage, boot: 3, done: true, found: 4, more: false, partitions }
+}
+
 fn questions() -> Vec<Question> {
     let ballot = Ballot { counter: 3, proposer: voter(1) };
     let vote = |ask| Question::Vote(register::Request { to: voter(2), ballot, ask });
@@ -34,6 +45,10 @@ fn questions() -> Vec<Question> {
         Question::Report { version: 1 },
         Question::Seal { version: 2 },
         Question::Roots(RootsQuestion::Digest { round: 1, epoch: 2, digest: 3 }),
+        Question::Round(RoundAsk { round: 7, version: 8, stage: Stage::Collect, partitions: [3, 700].into() }),
+        Question::Round(RoundAsk { round: 7, version: 8, stage: Stage::Open, partitions: [].into() }),
+        Question::Held(items()),
+        Question::Collect(items()),
     ]
 }
 
@@ -55,6 +70,9 @@ fn answers() -> Vec<Answer> {
         Answer::Roots(RootsReply::Digest { round: 1, epoch: 2, same: true }),
         Answer::Recalled { mark: None, newest_life: 4 },
         Answer::Recalled { mark: Some(Mark { generation: 1, lot: 2, durable: 3 }), newest_life: 4 },
+        Answer::Round(reply()),
+        Answer::Round(RoundReply { done: false, more: true, partitions: [].into(), ..reply() }),
+        Answer::Collected { changed: 9 },
         Answer::Unable,
     ]
 }
@@ -89,10 +107,20 @@ fn what_is_cut_short_or_goes_on_is_refused() {
     }
 }
 
+/// The answers are as many as the list is long: cut at its end it is a shorter list, which its asker refuses.
+#[test]
+fn what_a_home_has_can_be_read() {
+    let held = Answer::Held { version: 5, same: vec![true, false, true] };
+    let bytes = held.encode();
+    assert_eq!(Answer::decode(&bytes.clone().into()), Ok(held));
+    assert!((0..9).all(|length| Answer::decode(&Bytes::copy_from_slice(&bytes[..length])).is_err()));
+    assert!(Answer::decode(&[&bytes[..], &[2]].concat().into()).is_err());
+}
+
 #[test]
 fn arbitrary_bytes_never_panic() {
     bolero::check!().with_iterations(20_000).for_each(|bytes: &[u8]| {
-        for kind in 0..12 {
+        for kind in 0..14 {
             let bytes = Bytes::from([&[kind], bytes].concat());
             let _ = (Question::decode(&bytes), Answer::decode(&bytes));
         }

@@ -100,6 +100,8 @@ pub struct View {
     /// By place in the ring's members: the place in `peers`.
     members: Vec<u16>,
     me: usize,
+    /// Who left and still hands over.
+    leavers: Vec<NodeId>,
 }
 
 /// The walk of a request: homes first, then fallbacks.
@@ -115,7 +117,23 @@ impl View {
         let place = |id| peers.binary_search_by_key(&id, |peer: &Arc<Peer>| peer.id).expect("it is among the peers");
         let members = ring.members().iter().map(|member| place(member.id) as u16).collect();
         let me = place(me);
-        Self { ring, peers, members, me }
+        Self { ring, peers, members, me, leavers: Vec::new() }
+    }
+
+    /// With those who left and may still bring what they hold.
+    #[must_use]
+    pub fn with_leavers(self, leavers: Vec<NodeId>) -> Self {
+        Self { leavers, ..self }
+    }
+
+    /// Whether what a node has may still be taken from it, as `Charter::takes_from` has it.
+    pub fn takes_from(&self, id: NodeId) -> bool {
+        self.peer(id).is_some() || self.leavers.contains(&id)
+    }
+
+    /// Whether this node is a member: nobody else mints versions, or keeps what homes miss.
+    pub fn is_member(&self) -> bool {
+        self.ring.member(self.peers[self.me].id).is_some()
     }
 
     /// All that this node talks to, itself included.

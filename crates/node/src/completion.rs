@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use dynamo_ring::NodeId;
 use dynamo_storage::{Applied, Busy, Completion, Outcome, Store, StoreError};
-use dynamo_wire::v1::{ReplicaAck, ReplicaReply, ReplicaState, replica_reply::Reply};
+use dynamo_wire::v1::{ReplicaAck, ReplicaRefusal, ReplicaReply, ReplicaState, replica_reply::Reply};
 use tokio::sync::mpsc::OwnedPermit;
 
 use crate::{
@@ -86,7 +86,8 @@ pub enum HandoffAsk {
     /// A page of hints.
     Page,
     /// A hint's state.
-    Hint(dynamo_storage::RecordKey),
+    /// With the ring's epoch before it was read: what is sent later is no younger than that.
+    Hint(dynamo_storage::RecordKey, u64),
     /// To drop a hint that was delivered.
     Drop(dynamo_storage::RecordKey),
     /// To take in a hint for a node that left, this one being a home of its key; with its digest.
@@ -171,6 +172,11 @@ fn peer_reply(result: Result<Outcome, StoreError>, durable: bool) -> Reply {
         Ok(Outcome::State(None)) => Reply::State(ReplicaState::default()),
         Ok(Outcome::State(Some((set, digest)))) => Reply::State(ReplicaState { set, digest }),
         Ok(_) => Reply::Ack(ReplicaAck { durable }),
-        Err(error) => Reply::Refusal(wire_refusal(refusal_of_store(&error), error.to_string())),
+        Err(error) => {
+            let refusal = wire_refusal(refusal_of_store(&error), error.to_string());
+            // Who sent it may have an older ring, and asks for the newer one.
+            let epoch = if let StoreError::Sealed { fence } = error { fence } else { 0 };
+            Reply::Refusal(ReplicaRefusal { epoch, ..refusal })
+        }
     }
 }

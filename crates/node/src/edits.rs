@@ -59,6 +59,9 @@ impl Edits<'_> {
                 "no edit is given: say which node is to join, leave, be replaced or removed",
             ));
         }
+        if let Some(wanted) = self.given_up(edits)? {
+            return Ok(wanted);
+        }
         let replaced: Vec<(&str, &str)> = edits
             .iter()
             .filter_map(|edit| match &edit.edit {
@@ -75,6 +78,32 @@ impl Edits<'_> {
             ));
         }
         self.replaced(&replaced)
+    }
+
+    /// Nodes that left and are not waited for any more: nothing moves, and `lost` names them. None: other edits.
+    fn given_up(&self, edits: &[RingEdit]) -> Result<Option<Wanted>, Status> {
+        let (mut lost, mut warnings) = (Vec::new(), Vec::new());
+        for edit in edits {
+            let Some(Edit::Remove(remove)) = &edit.edit else { return Ok(None) };
+            let known = self.named(&remove.node)?;
+            if !self.charter.leavers().contains(&known.info.id) {
+                return Ok(None);
+            }
+            not_alive(known)?;
+            warnings.push(format!("{} left and may still hold something: what only it has is lost", remove.node));
+            lost.push(known.info.id);
+        }
+        let ring = self.charter.ring();
+        let (what, members, lives) =
+            ("nodes that left are given up".to_owned(), ring.members().to_vec(), BTreeMap::new());
+        let proposed = Proposed { what, members, steps: vec![], lost, lives };
+        let (after, roles, blocked_by) = (ring.clone(), BTreeMap::new(), self.under_way());
+        Ok(Some(Wanted { proposed, after, replicas: (0, 0), tokens: 0, roles, blocked_by, warnings }))
+    }
+
+    /// Why nothing can begin now.
+    fn under_way(&self) -> Vec<String> {
+        under_way(self.charter).into_iter().collect()
     }
 
     fn planned(&self, edits: &[RingEdit]) -> Result<Wanted, Status> {
@@ -185,7 +214,7 @@ impl Edits<'_> {
         plan: &Plan,
         change: Change,
     ) -> Result<Wanted, Status> {
-        let blocked_by = under_way(self.charter).into_iter().collect();
+        let blocked_by = self.under_way();
         let down = self.known.iter().filter(|known| !matches!(known.state, PeerState::Up | PeerState::Suspect));
         let down = down.filter(|known| self.charter.ring().member(known.info.id).is_some());
         let down = down.filter(|known| !change.lost.contains(&known.info.id));
@@ -282,11 +311,7 @@ impl Edits<'_> {
 
     fn dead(&self, name: &str) -> Result<&Known, Status> {
         let known = self.member(name)?;
-        if matches!(known.state, PeerState::Up | PeerState::Suspect) {
-            return Err(Status::failed_precondition(format!(
-                "{name} is alive: nothing was changed; let it leave (`dynamo node leave {name}`), so that it hands over what it has, or stop it first"
-            )));
-        }
+        not_alive(known)?;
         Ok(known)
     }
 }
@@ -296,6 +321,16 @@ pub fn under_way(charter: &Charter) -> Option<String> {
     let change = charter.change()?;
     let (id, what) = (change.id, &change.what);
     Some(format!("change {id} is under way ({what}): wait for its end, or take it back with `dynamo ring cancel`"))
+}
+
+fn not_alive(known: &Known) -> Result<(), Status> {
+    if matches!(known.state, PeerState::Up | PeerState::Suspect) {
+        let name = &known.info.name;
+        return Err(Status::failed_precondition(format!(
+            "{name} is alive: nothing was changed; let it leave (`dynamo node leave {name}`), so that it hands over what it has, or stop it first"
+        )));
+    }
+    Ok(())
 }
 
 #[derive(Default)]

@@ -257,9 +257,11 @@ impl Handoff {
             (HandoffAsk::Page, _) => {
                 self.drive(target, |delivery, now, random, effects| delivery.on_page_failed(now, random, effects));
             }
-            (HandoffAsk::Hint(key), Ok(Outcome::State(Some((set, digest))))) => self.send(target, &key, set, digest),
+            (HandoffAsk::Hint(key, epoch), Ok(Outcome::State(Some((set, digest))))) => {
+                self.send(target, &key, epoch, set, digest);
+            }
             // Gone already, or a note of a record that is gone: nothing will ever be delivered.
-            (HandoffAsk::Hint(key), Ok(_)) => self.forget(target, key, 0, HandoffAsk::Forget),
+            (HandoffAsk::Hint(key, _), Ok(_)) => self.forget(target, key, 0, HandoffAsk::Forget),
             (HandoffAsk::Kept(key, digest), Ok(_)) => {
                 let key = key.as_bytes().clone();
                 self.drive(target, |delivery, now, _, effects| delivery.on_confirmed(&key, digest, now, effects));
@@ -271,7 +273,7 @@ impl Handoff {
             (HandoffAsk::Forget(key), _) => {
                 self.drive(target, |delivery, now, _, effects| delivery.on_dropped(key.as_bytes(), true, now, effects));
             }
-            (HandoffAsk::Hint(key), Err(error)) => {
+            (HandoffAsk::Hint(key, _), Err(error)) => {
                 let refusal = match error {
                     StoreError::Overloaded | StoreError::Closed => Refusal::Overloaded,
                     _ => Refusal::Corrupt,
@@ -295,7 +297,8 @@ impl Handoff {
         self.drive(target, |delivery, now, random, effects| delivery.on_refused(key, refusal, now, random, effects));
     }
 
-    fn send(&mut self, target: NodeId, record: &RecordKey, set: Bytes, digest: u64) {
+    /// Under the epoch in which the hint was read: after a newer one was adopted it may be older than what was collected.
+    fn send(&mut self, target: NodeId, record: &RecordKey, epoch: u64, set: Bytes, digest: u64) {
         let parts = record.parts();
         let bucket = String::from_utf8_lossy(&parts.bucket).into_owned();
         let last_write_wins =
@@ -310,7 +313,6 @@ impl Handoff {
             return self.refuse(target, record.as_bytes(), Refusal::Unreachable);
         };
         let view = self.coordinator.cluster.view();
-        let epoch = view.ring.epoch();
         if to == self.coordinator.cluster.me {
             let ReplicaWrite { set, digest, .. } = write;
             let mode = if last_write_wins { Mode::LastWriteWins } else { Mode::Siblings };
@@ -379,7 +381,8 @@ impl Handoff {
             }
             Effect::Send { key, .. } => {
                 let key = decode(&key);
-                self.read(Read::Hint { target, key: key.clone() }, target, HandoffAsk::Hint(key));
+                let epoch = self.coordinator.cluster.view().ring.epoch();
+                self.read(Read::Hint { target, key: key.clone() }, target, HandoffAsk::Hint(key, epoch));
             }
             Effect::Drop { key, digest } => {
                 self.forget(target, decode(&key), digest, HandoffAsk::Drop);

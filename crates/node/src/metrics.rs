@@ -14,6 +14,8 @@ use metrics::{
 pub struct NodeMetrics {
     get_seconds: Histogram,
     put_seconds: Histogram,
+    siblings: Histogram,
+    context_bytes: Histogram,
     refused: Vec<(ErrorCode, Counter)>,
     /// Reads that asked one replica more because the first were slow.
     pub hedged: Counter,
@@ -51,6 +53,11 @@ pub struct NodeMetrics {
     stalest: Gauge,
     scrub_damaged: Gauge,
     scrub_passes: Gauge,
+    collected: Gauge,
+    pruned: Gauge,
+    collect_rounds: Gauge,
+    collect_given_up: Gauge,
+    collect_waiting: Gauge,
     latency: Quantiles,
     foreground: Quantiles,
 }
@@ -62,6 +69,27 @@ impl NodeMetrics {
             "dynamo_request_seconds",
             metrics::Unit::Seconds,
             "Time from a request's arrival to its answer, as the coordinator sees it"
+        );
+        describe_histogram!("dynamo_siblings", "Versions of a key, tombstones included, at each get and each write");
+        describe_histogram!(
+            "dynamo_context_bytes",
+            metrics::Unit::Bytes,
+            "Bytes of the contexts that clients are given, at each get and each write"
+        );
+        describe_gauge!("dynamo_tombstones", "Deleted keys that this node still has a record of");
+        describe_gauge!("dynamo_tombstones_collected", "Tombstones removed here since the start, on proof");
+        describe_gauge!(
+            "dynamo_actors_pruned",
+            "Records from which actors without a version were removed here since the start, on proof"
+        );
+        describe_gauge!(
+            "dynamo_collect_rounds",
+            "Rounds of collecting that this node called and that removed something"
+        );
+        describe_gauge!("dynamo_collect_rounds_given_up", "Rounds of collecting that this node called and gave up");
+        describe_gauge!(
+            "dynamo_collect_waiting_for",
+            "Nodes that a round of collecting waits for: they do not answer, hold hints, or left and still hold something"
         );
         describe_counter!("dynamo_requests_refused_total", "Requests answered with an error, by its code");
         describe_counter!("dynamo_reads_hedged_total", "Reads that asked one replica more because the first were slow");
@@ -107,6 +135,8 @@ impl NodeMetrics {
         Self {
             get_seconds: histogram!("dynamo_request_seconds", "operation" => "get"),
             put_seconds: histogram!("dynamo_request_seconds", "operation" => "put"),
+            siblings: histogram!("dynamo_siblings"),
+            context_bytes: histogram!("dynamo_context_bytes"),
             refused: codes
                 .map(|code| (code, counter!("dynamo_requests_refused_total", "code" => code.as_str_name())))
                 .collect(),
@@ -137,6 +167,11 @@ impl NodeMetrics {
             stalest: gauge!("dynamo_anti_entropy_stalest_seconds"),
             scrub_damaged: gauge!("dynamo_scrub_damaged_records"),
             scrub_passes: gauge!("dynamo_scrub_passes"),
+            collected: gauge!("dynamo_tombstones_collected"),
+            pruned: gauge!("dynamo_actors_pruned"),
+            collect_rounds: gauge!("dynamo_collect_rounds"),
+            collect_given_up: gauge!("dynamo_collect_rounds_given_up"),
+            collect_waiting: gauge!("dynamo_collect_waiting_for"),
             latency: Quantiles::default(),
             foreground: Quantiles::default(),
         }
@@ -158,6 +193,12 @@ impl NodeMetrics {
         self.ring_changing.set(if status.charter.change().is_some() { 1.0 } else { 0.0 });
         self.leftovers.set(status.leftovers as f64);
         self.refilling.set(status.refilling as f64);
+        let figures = &status.collecting.figures;
+        self.collected.set(figures.collected as f64);
+        self.pruned.set(figures.pruned as f64);
+        self.collect_rounds.set(figures.rounds as f64);
+        self.collect_given_up.set(figures.given_up as f64);
+        self.collect_waiting.set(status.collecting.waiting_for.len() as f64);
     }
 
     /// What background work may do, and does.
@@ -183,6 +224,12 @@ impl NodeMetrics {
         self.get_seconds.record(Duration::from_micros(us));
         self.latency.record(us);
         self.foreground.record(us);
+    }
+
+    /// A client was given a context of so many bytes, of a key with so many versions.
+    pub fn version(&self, context_bytes: usize, siblings: usize) {
+        self.context_bytes.record(context_bytes as f64);
+        self.siblings.record(siblings as f64);
     }
 
     /// A put or delete was answered.

@@ -53,7 +53,10 @@ impl Replicas {
             self.keeper.send(KeeperNews::Newer(from));
         }
         let refused = match request {
-            Some(Request::Write(write)) => self.write(id, epoch, write, place),
+            Some(Request::Write(write)) => match self.check_sender(from, epoch) {
+                Ok(()) => self.write(id, epoch, write, place),
+                Err(not_served) => Err((place, not_served)),
+            },
             Some(Request::Read(read)) => self.read(id, epoch, read, place),
             Some(Request::Put(put)) => {
                 self.coordinator.begin(ClientRequest::Forwarded(put), ReplyTo::Peer { id, place });
@@ -126,6 +129,21 @@ impl Replicas {
             done.not_taken(busy);
         }
         Ok(())
+    }
+
+    /// What somebody has who is outside may be older than what was collected since he was in.
+    fn check_sender(&self, from: NodeId, epoch: u64) -> Result<(), NotServed> {
+        let view = self.coordinator.cluster.view();
+        let own = view.ring.epoch();
+        if view.takes_from(from) {
+            return Ok(());
+        }
+        let (reason, why) = match epoch > own {
+            true => (Reason::Behind, "this node is fetching the newer ring"),
+            false => (Reason::Sealed, "nothing is taken from it; it can join again with an empty data directory"),
+        };
+        let message = format!("the sender is no member of the ring in epoch {own}: {why}");
+        Err(NotServed { reason, message, epoch: own })
     }
 
     /// Whether this node is a home of the key in a ring that is not older than the request's. (Whether it still takes

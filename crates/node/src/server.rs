@@ -18,7 +18,7 @@ use dynamo_wire::v1::{
     ReplicaReply, admin_server::AdminServer, gossip_server::GossipServer, kv_server::KvServer,
     replica_server::ReplicaServer, ring_admin_server::RingAdminServer,
 };
-use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use tokio::{net::TcpListener, sync::watch, task::JoinSet};
 
 use crate::{
@@ -177,7 +177,12 @@ fn recorder() -> PrometheusHandle {
     static HANDLE: std::sync::OnceLock<PrometheusHandle> = std::sync::OnceLock::new();
     let seconds = [0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0];
     let install = || {
+        let of = |builder: PrometheusBuilder, name: &str, buckets: &[f64]| {
+            builder.set_buckets_for_metric(Matcher::Full(name.to_owned()), buckets).expect("there are buckets")
+        };
         let builder = PrometheusBuilder::new().set_buckets(&seconds).expect("there are buckets");
+        let builder = of(builder, "dynamo_siblings", &[1.0, 2.0, 3.0, 5.0, 10.0, 30.0, 100.0]);
+        let builder = of(builder, "dynamo_context_bytes", &[64.0, 128.0, 256.0, 512.0, 1024.0, 4096.0, 65_536.0]);
         builder.install_recorder().expect("the only recorder of the process")
     };
     HANDLE.get_or_init(install).clone()
@@ -228,14 +233,15 @@ impl Node {
             runtime: tokio::runtime::Handle::current(),
         });
         let (incarnation, background) = (identity.incarnation, config.background.clone());
-        let start = keeping::Start { incarnation, first, background, started, born, stand_in };
+        let collect_every_us = config.tombstones.collect_every_s * 1_000_000;
+        let start = keeping::Start { incarnation, first, background, collect_every_us, started, born, stand_in };
         let keeper = keeping::open(&coordinator, &start)?;
         let (version, charter, _) = keeping::known(&keeper);
         let gone = Gone { id, incarnation: identity.incarnation };
         let has_left = charter.gone().contains(&gone);
-        if has_left && !holds_anything(&store, &charter) {
+        if has_left && !charter.leavers().contains(&id) {
             return Err(anyhow!(
-                "this node left its cluster, or was removed, with the data that {} holds: nothing was changed; give it an empty node.data_dir to let it join as a new node",
+                "this node left its cluster, or was removed, with the data that {} holds, and nobody takes that from it any more: nothing was changed; give it an empty node.data_dir to let it join as a new node",
                 config.node.data_dir.display()
             ));
         }
@@ -422,12 +428,6 @@ fn secret(config: &Config) -> [u8; 16] {
 fn configured_address(config: &Config, id: NodeId) -> String {
     let of = |member: &&MemberConfig| NodeId::initial(&config.cluster.name, &member.name) == id;
     config.cluster.members.iter().find(of).map(|member| member.address.clone()).unwrap_or_default()
-}
-
-/// Whether there are hints or records here that are to be handed over.
-fn holds_anything(store: &LocalStore, charter: &Charter) -> bool {
-    let has_records = |partition| store.with_tree(partition, |tree| tree.root() != 0);
-    store.counters().hints() > 0 || charter.ring().partitions().iter().any(has_records)
 }
 
 /// Where other nodes may be found.

@@ -5,7 +5,7 @@
 
 use crate::record::Record;
 use bytes::Bytes;
-use dynamo_version::{Causality, Dot, Minter, Mode, Payload, SiblingSet, Timestamp, mint};
+use dynamo_version::{Actor, Causality, Dot, Minter, Mode, Payload, SiblingSet, Timestamp, mint};
 
 /// What a coordinated write brings.
 #[derive(Clone, Debug)]
@@ -140,6 +140,28 @@ pub fn join(one: &Record, other: &Record) -> Result<Record, ApplyError> {
     let mut set = decode_stored(Some(one))?;
     set.merge(&decode_stored(Some(other))?, Mode::Siblings);
     Ok(next(set, one.own_epoch, None, false).record)
+}
+
+/// Actors of a record above which all of them leave its causality that have no version there.
+pub const ACTORS_MAX: usize = 16;
+
+/// What [`Op::Prune`](crate::Op::Prune) makes of a state that all replicas have alike; None if that is the same.
+///
+/// `retired` are nodes, each with the incarnation that is over. Where there are many actors, those of nodes that go on are
+/// left out as well: whoever had no memory of the key took an epoch of its own for each time it stood in.
+pub fn pruned(set: &SiblingSet, retired: &[(u128, u64)]) -> Option<SiblingSet> {
+    let crowded = set.causality().entries().len() + set.causality().dots().len() > ACTORS_MAX;
+    if !crowded && retired.is_empty() {
+        return None;
+    }
+    let mut pruned = set.clone();
+    let goes = |actor: &Actor| crowded || retired.contains(&(actor.node, actor.incarnation));
+    pruned.prune(goes).then_some(pruned)
+}
+
+/// Whether a state that all replicas have alike need not be kept as it is: it is deleted, or can be pruned.
+pub fn is_spent(set: &SiblingSet, retired: &[(u128, u64)]) -> bool {
+    set.is_deleted() || pruned(set, retired).is_some()
 }
 
 fn next(set: SiblingSet, own_epoch: Option<u64>, dot: Option<Dot>, was_deleted: bool) -> Next {

@@ -177,13 +177,15 @@ impl Core {
             return Ok(0);
         }
         let bytes = batch.bytes();
-        self.commit(batch, totals)?;
-        self.live.trees.settle(&leaves);
-        fences.into_iter().for_each(|(partition, epoch)| self.live.fences.raise(partition, epoch));
-        self.live.fences.raise_floor(floor);
+        let committed = self.commit(batch, totals);
+        // Also after a failure: the engine may have the batch when it is opened again.
         for partition in hinted {
             self.live.hinted.get_or(partition, AtomicU64::default).fetch_add(1, Ordering::AcqRel);
         }
+        committed?;
+        self.live.trees.settle(&leaves);
+        fences.into_iter().for_each(|(partition, epoch)| self.live.fences.raise(partition, epoch));
+        self.live.fences.raise_floor(floor);
         Ok(bytes)
     }
 

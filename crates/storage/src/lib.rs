@@ -38,7 +38,7 @@ pub use highwater::HighWater;
 pub use key::{KeyError, KeyParts, RecordKey, tree_hash};
 pub use space::{SpaceProbe, disk_probe};
 pub use store::{
-    Applied, Busy, Completion, Durability, HintEntry, Hinted, Identity, Op, Outcome, Read, RecordFound, ScanEntry, Settings,
-    Store,
+    Applied, Busy, Completion, Durability, HintEntry, Hinted, Identity, Op, Outcome, Read, RecordFound, ScanEntry,
+    Settings, Store,
 };
 pub use trees::TREE_DEPTH_MAX;

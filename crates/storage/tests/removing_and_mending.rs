@@ -7,6 +7,7 @@ use dynamo_ring::Partition;
 use dynamo_storage::engine::{Batch, Engine, MemoryEngine, Reading, Scan, Space};
 use dynamo_storage::record::HEAD_BYTES;
 use dynamo_storage::{Hinted, Op, Outcome, Read, RecordKey, Store, StoreError};
+use dynamo_version::{Actor, Dot, Mode, Payload, SiblingSet, Timestamp};
 use support::*;
 
 const PARTITION: Partition = Partition(3);
@@ -143,31 +144,43 @@ fn hinted_now(store: &Store<Tell>) -> Hinted {
     }
 }
 
-#[test]
-fn nothing_older_than_the_floor_is_taken_for_any_partition_nor_as_a_hint() {
-    let engine = MemoryEngine::new();
-    let (store, _) = in_memory(&engine, small());
-    applied(&store, put(in_partition(1), "before"));
-    applied(&store, hinted(put(in_partition(2), "before"), OTHER));
-    run(&store, Op::Fence { partitions: vec![], epoch: 0, floor: 4 }).unwrap();
-    run(&store, Op::Fence { partitions: vec![], epoch: 0, floor: 3 }).unwrap();
-    let at = |op, at| match op {
+fn at_epoch(op: Op, at: u64) -> Op {
+    match op {
         Op::Write { key, context, context_ts, payload, mode, wall_ms, hint_for, sync, .. } => {
             Op::Write { key, context, context_ts, payload, mode, wall_ms, hint_for, sync, epoch: at }
         }
         other => other,
-    };
-    for store in [store, in_memory(&engine, small()).0] {
-        for op in [put(in_partition(1), "late"), put(key("elsewhere"), "late"), hinted(put(key("h"), "late"), OTHER)] {
-            assert!(matches!(run(&store, at(op.clone(), 3)), Err(StoreError::Sealed { fence: 4 })), "{op:?}");
-            assert!(matches!(run(&store, at(op, 4)), Ok(Outcome::Applied(_))));
+    }
+}
+
+#[test]
+fn nothing_older_than_the_floor_is_taken_for_any_partition_nor_as_a_hint() {
+    let dir = tempfile::tempdir().unwrap();
+    for start in 0..2 {
+        let (store, _) = open(dir.path(), small());
+        let fresh = |name: &str| key(&format!("{name}{start}"));
+        if start == 0 {
+            applied(&store, put(in_partition(1), "before"));
+            applied(&store, hinted(put(in_partition(2), "before"), OTHER));
+            run(&store, Op::Fence { partitions: vec![], epoch: 0, floor: 4 }).unwrap();
+            run(&store, Op::Fence { partitions: vec![], epoch: 0, floor: 3 }).unwrap();
+        }
+        for op in
+            [put(in_partition(10 + start), "v"), put(fresh("elsewhere"), "v"), hinted(put(fresh("h"), "v"), OTHER)]
+        {
+            let late = run(&store, at_epoch(op.clone(), 3));
+            assert!(matches!(late, Err(StoreError::Sealed { fence: 4 })), "{op:?}");
+            applied(&store, at_epoch(op, 4));
         }
         assert_eq!(store.fence(PARTITION), 4);
         let refused = match question(in_partition(1), &[]) {
-            Read::State { key, hints, mode, digest_only, .. } => Read::State { key, hints, mode, digest_only, epoch: 3 },
+            Read::State { key, hints, mode, digest_only, .. } => {
+                Read::State { key, hints, mode, digest_only, epoch: 3 }
+            }
             other => other,
         };
         assert!(matches!(store.read_now(&refused), Err(StoreError::Sealed { fence: 4 })));
+        store.close();
     }
 }
 
@@ -191,6 +204,57 @@ fn it_is_seen_that_a_hint_came_and_went() {
         assert_eq!(after.held, [PARTITION].into());
         assert!(after.kept[&Partition(300)] > before.kept[&Partition(300)]);
         assert_eq!(after.kept[&PARTITION], before.kept[&PARTITION]);
+    });
+}
+
+/// A slower home may give the tombstone back: then it is replaced, or is a sibling without a value.
+#[test]
+fn what_a_client_knew_of_a_collected_key_neither_hides_its_next_write_nor_doubles_it() {
+    on_both(small(), |store| {
+        for (n, with_context) in [(1, true), (2, false)] {
+            let key = || in_partition(n);
+            applied(store, put(key(), "old"));
+            tombstone(store, key());
+            let collected = state(store, key()).unwrap();
+            let known = set_of(&collected).causality().clone();
+            assert!(yes(store, Op::Collect { key: key(), digest: collected.1 }));
+            let context = if with_context { known.clone() } else { Default::default() };
+            let dot = applied(store, put_over(key(), "new", context)).dot.unwrap();
+            assert!(!known.covers(&dot), "nobody has seen it");
+            assert_eq!(values(&state(store, key()).unwrap()), ["new"]);
+            applied(store, merge(key(), &collected));
+            let joined = state(store, key()).unwrap();
+            assert_eq!(
+                (values(&joined), set_of(&joined).siblings().len()),
+                (vec!["new".into()], 2 - usize::from(with_context))
+            );
+        }
+    });
+}
+
+#[test]
+fn many_actors_without_a_version_go_whoever_they_are() {
+    let state_by = |nodes: u128| {
+        let mut set = SiblingSet::new();
+        for node in 0..nodes {
+            let (seen, actor) = (set.causality().clone(), Actor { node, incarnation: 1, key_epoch: 1 });
+            let (dot, timestamp) = (Dot { actor, counter: 1 }, Timestamp(node as u64 + 1));
+            set.write(&seen, dot, timestamp, Payload::Value("v".into()), Mode::Siblings);
+        }
+        let encoded = set.encode();
+        let digest = SiblingSet::digest(&encoded);
+        (encoded, digest)
+    };
+    on_both(small(), |store| {
+        let most = dynamo_storage::apply::ACTORS_MAX as u128;
+        for (nodes, goes) in [(most, false), (most + 1, true)] {
+            let key = in_partition(nodes as usize);
+            let digest = applied(store, merge(key.clone(), &state_by(nodes))).digest;
+            assert_eq!(yes(store, Op::Prune { key: key.clone(), digest, actors: [].into() }), goes);
+            let left = set_of(&state(store, key.clone()).unwrap()).causality().entries().len();
+            assert_eq!(left, if goes { 1 } else { most as usize });
+        }
+        assert_eq!(tree(store), scanned(store));
     });
 }
 

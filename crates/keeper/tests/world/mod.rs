@@ -1,8 +1,11 @@
 //! A cluster of keepers in one thread: delayed, lost and reordered messages, crashes, strict clients.
 //!
-//! A record is a set of bits and joins by union, so that what was acknowledged and what a read must see is plain.
+//! A record is a set of writes that were seen and a set of those that live, a bit each, and joins as siblings do, so that
+//! what was acknowledged and what a read must see is plain.
 
 #![allow(dead_code, reason = "each test file uses its part")]
+
+pub mod deletes;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -40,8 +43,32 @@ pub fn member(number: u128) -> Member {
     Member { id: id(number), name: format!("n{number}"), zone: format!("z{}", number % 3), weight: 1 }
 }
 
-fn digest(bits: u64) -> u64 {
-    hash(&bits.to_be_bytes()) | 1
+/// A record: writes that were seen, and those that no other supersedes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct State {
+    pub seen: u64,
+    pub live: u64,
+}
+
+impl State {
+    pub fn join(self, other: State) -> State {
+        let live = (self.live & other.live) | (self.live & !other.seen) | (other.live & !self.seen);
+        State { seen: self.seen | other.seen, live }
+    }
+
+    fn encode(self) -> Bytes {
+        Bytes::from([self.seen.to_be_bytes(), self.live.to_be_bytes()].concat())
+    }
+
+    fn decode(bytes: &[u8]) -> State {
+        let (seen, live) = bytes.split_at(8);
+        let word = |bytes: &[u8]| u64::from_be_bytes(bytes.try_into().unwrap());
+        State { seen: word(seen), live: word(live) }
+    }
+}
+
+fn digest(state: State) -> u64 {
+    hash(&state.encode()) | 1
 }
 
 /// A small generator: the tests' only chance.
@@ -70,7 +97,9 @@ impl Chance {
 pub struct Disk {
     meta: BTreeMap<&'static str, Bytes>,
     fences: Vec<u64>,
-    records: BTreeMap<u16, BTreeMap<Vec<u8>, u64>>,
+    floor: u64,
+    records: BTreeMap<u16, BTreeMap<Vec<u8>, State>>,
+    hints: BTreeMap<(NodeId, u16, Vec<u8>), State>,
     trees: BTreeMap<u16, Tree>,
     incarnation: u64,
     /// Starts of this life, writes, and dots that were minted.
@@ -89,18 +118,28 @@ impl Trees for Disk {
 }
 
 impl Disk {
-    fn apply(&mut self, partition: u16, key: &[u8], bits: u64) {
+    fn apply(&mut self, partition: u16, key: &[u8], state: State) {
         self.commits += 1;
-        let record = self.records.entry(partition).or_default().entry(key.to_vec()).or_default();
-        let before = *record;
-        *record |= bits;
-        let old = (before != 0).then(|| digest(before));
-        let tree = self.trees.entry(partition).or_insert_with(|| Tree::new(SHAPE));
-        tree.apply(hash(key), old, Some(digest(*record)));
+        let joined = self.of(partition, key).join(state);
+        self.put(partition, key, Some(joined));
     }
 
-    fn of(&self, partition: u16, key: &[u8]) -> u64 {
-        self.records.get(&partition).and_then(|records| records.get(key)).copied().unwrap_or(0)
+    fn put(&mut self, partition: u16, key: &[u8], state: Option<State>) {
+        let records = self.records.entry(partition).or_default();
+        let before = match state {
+            Some(state) => records.insert(key.to_vec(), state),
+            None => records.remove(key),
+        };
+        let tree = self.trees.entry(partition).or_insert_with(|| Tree::new(SHAPE));
+        tree.apply(hash(key), before.map(digest), state.map(digest));
+    }
+
+    fn of(&self, partition: u16, key: &[u8]) -> State {
+        self.records.get(&partition).and_then(|records| records.get(key)).copied().unwrap_or_default()
+    }
+
+    fn fence(&self, partition: u16) -> u64 {
+        self.fences[usize::from(partition)].max(self.floor)
     }
 }
 
@@ -113,6 +152,8 @@ struct Node {
     life: u64,
     /// Under which name dots are minted until it is known that the disk is no old copy.
     lot: u64,
+    /// How often hints were kept in this life, by partition.
+    kept: BTreeMap<u16, u64>,
 }
 
 enum Event {
@@ -127,6 +168,11 @@ enum Event {
     Read { to: NodeId, read: usize },
     ReadAnswer { from: NodeId, read: usize, bits: Option<u64> },
     Client,
+    Customer,
+    Sent(deletes::Sent),
+    Repair(deletes::Repair),
+    Deliver,
+    Delivered { node: NodeId, life: u64, hint: (NodeId, u16, Vec<u8>), state: State },
 }
 
 struct Write {
@@ -179,10 +225,17 @@ pub struct World {
     dots: BTreeSet<(NodeId, u64, u64)>,
     first: Charter,
     pub log: Vec<String>,
+    pub deletes: deletes::Deletes,
+    pub collect_every_us: u64,
 }
 
 impl World {
     pub fn new(seed: u64, founders: u128) -> World {
+        World::new_collecting(seed, founders, 0)
+    }
+
+    /// In which tombstones are collected so often.
+    pub fn new_collecting(seed: u64, founders: u128, collect_every_us: u64) -> World {
         let members = (1..=founders).map(member).collect();
         let ring = Ring::bootstrap(3, PartitionCount::try_from(u32::from(Q)).unwrap(), members).unwrap();
         let mut world = World {
@@ -208,6 +261,8 @@ impl World {
             dots: BTreeSet::new(),
             first: Charter::first(ring),
             log: Vec::new(),
+            deletes: deletes::Deletes::default(),
+            collect_every_us,
         };
         (1..=founders).for_each(|number| world.add(number));
         world.at(5 * MS, Event::Gossip);
@@ -218,7 +273,8 @@ impl World {
     /// A node with an empty disk.
     pub fn add(&mut self, number: u128) {
         let disk = Disk { fences: vec![0; usize::from(Q)], incarnation: self.now + number as u64, ..Disk::default() };
-        let node = Node { disk, keeper: None, charter: Arc::new(self.first.clone()), version: 1, life: 0, lot: 0 };
+        let (charter, kept) = (Arc::new(self.first.clone()), BTreeMap::new());
+        let node = Node { disk, keeper: None, charter, version: 1, life: 0, lot: 0, kept };
         self.nodes.insert(id(number), node);
         self.start(id(number));
     }
@@ -228,7 +284,7 @@ impl World {
         self.events.insert((self.now + after, self.sequence), event);
     }
 
-    fn settings() -> Settings {
+    fn settings(&self) -> Settings {
         let comparison = ComparisonSettings {
             fetch_keys: 16,
             fetch_bytes: 512,
@@ -266,14 +322,16 @@ impl World {
             forget_max: 2,
             ask_us: 100 * MS,
             ask_sealed_us: 20 * MS,
+            collect_every_us: self.collect_every_us,
         }
     }
 
     fn start(&mut self, node: NodeId) {
-        let random = self.chance.next();
+        let (random, settings) = (self.chance.next(), self.settings());
         let first = self.first.clone();
         let entry = self.nodes.get_mut(&node).unwrap();
         entry.life += 1;
+        entry.kept.clear();
         let meta = entry.disk.meta.clone();
         let get = |key: &'static str| meta.get(key).cloned();
         let kept = Kept {
@@ -283,10 +341,10 @@ impl World {
                 lives: get(registry::LIVES_KEY),
             },
             whole: get(dynamo_keeper::WHOLE_KEY),
-            fences: entry.disk.fences.clone(),
+            fences: (0..Q).map(|partition| entry.disk.fence(partition)).collect(),
         };
         let mut keeper =
-            Keeper::new(node, entry.disk.incarnation, &first, &kept, World::settings(), (self.now, random)).unwrap();
+            Keeper::new(node, entry.disk.incarnation, &first, &kept, settings, (self.now, random)).unwrap();
         let found = entry.disk.commits;
         entry.disk.generation += 1;
         entry.lot = random | 1 << 63;
@@ -569,8 +627,9 @@ impl World {
                 disk.meta.insert(key, value);
                 StoreDone::Kept
             }
-            StoreAsk::Fence { partitions, epoch } => {
-                self.log.push(format!("{} node {} fences {partitions:?} {epoch}", self.now, node.0));
+            StoreAsk::Fence { partitions, epoch, floor } => {
+                self.log.push(format!("{} node {} fences {partitions:?} {epoch}, floor {floor}", self.now, node.0));
+                disk.floor = floor.max(disk.floor);
                 for partition in partitions {
                     let fence = &mut disk.fences[usize::from(partition)];
                     *fence = epoch.max(*fence);
@@ -578,11 +637,11 @@ impl World {
                 StoreDone::Kept
             }
             StoreAsk::Merge { partition, epoch, records } => {
-                if epoch < disk.fences[usize::from(partition)] {
+                if epoch < disk.fence(partition) {
                     return StoreDone::Merged(Err(MergeRefusal::Sealed));
                 }
                 for Record { key, set, .. } in records {
-                    disk.apply(partition, &key, u64::from_be_bytes(set[..].try_into().unwrap()));
+                    self.take_in(node, partition, &key, State::decode(&set));
                 }
                 StoreDone::Merged(Ok(()))
             }
@@ -600,8 +659,8 @@ impl World {
             }
             StoreAsk::Records { partition, keys, .. } => {
                 let stored = |key: &Bytes| match disk.of(partition, key) {
-                    0 => Stored::Absent,
-                    bits => Stored::State { set: Bytes::copy_from_slice(&bits.to_be_bytes()), digest: digest(bits) },
+                    state if state == State::default() => Stored::Absent,
+                    state => Stored::State { set: state.encode(), digest: digest(state) },
                 };
                 StoreDone::Records(keys.iter().map(stored).collect())
             }
@@ -611,11 +670,7 @@ impl World {
                 let page: Vec<Record> = rest
                     .by_ref()
                     .take(3)
-                    .map(|(key, bits)| Record {
-                        key: key.clone().into(),
-                        set: Bytes::copy_from_slice(&bits.to_be_bytes()),
-                        digest: digest(*bits),
-                    })
+                    .map(|(key, bits)| Record { key: key.clone().into(), set: bits.encode(), digest: digest(*bits) })
                     .collect();
                 let go_on = rest.next().and(page.last().map(|last| last.key.clone()));
                 StoreDone::Page(Page { records: page, damaged: 0, go_on })
@@ -623,23 +678,20 @@ impl World {
             StoreAsk::Scrub { .. } => StoreDone::Scrubbed { go_on: None, damaged: vec![], bytes: 0 },
             StoreAsk::Mend { key } => {
                 let partition = u16::from_be_bytes([key[0], key[1]]);
-                let bits = disk.records.get_mut(&partition).and_then(|records| records.remove(&key[2..]));
-                if let Some(bits) = bits {
-                    disk.trees.get_mut(&partition).unwrap().apply(hash(&key[2..]), Some(digest(bits)), None);
-                }
+                disk.put(partition, &key[2..], None);
                 StoreDone::Kept
             }
             StoreAsk::Forget { partition, epoch, limit } => {
-                if disk.fences[usize::from(partition)] < epoch {
+                if disk.fence(partition) < epoch {
                     return StoreDone::Failed;
                 }
                 let records = disk.records.entry(partition).or_default();
                 let gone: Vec<Vec<u8>> = records.keys().take(limit).cloned().collect();
-                for key in gone {
-                    let bits = records.remove(&key).unwrap();
-                    disk.trees.get_mut(&partition).unwrap().apply(hash(&key), Some(digest(bits)), None);
-                }
+                gone.iter().for_each(|key| disk.put(partition, key, None));
                 StoreDone::Forgot { left: !disk.records[&partition].is_empty() }
+            }
+            ask @ (StoreAsk::Spent { .. } | StoreAsk::Digests { .. } | StoreAsk::Hinted | StoreAsk::Collect { .. }) => {
+                self.spent(node, ask)
             }
         }
     }
@@ -691,6 +743,11 @@ impl World {
             }
             Event::Restart(node) => self.start(node),
             Event::Client => self.client(),
+            Event::Customer => self.customer(),
+            Event::Sent(sent) => self.sent(sent),
+            Event::Repair(repair) => self.repair(repair),
+            Event::Deliver => self.deliver(),
+            Event::Delivered { node, life, hint, state } => self.delivered(node, life, &hint, state),
             Event::Write { to, write } => self.write(to, write),
             Event::WriteAnswer { from, write, done } => self.write_answered(from, write, done),
             Event::Read { to, read } => self.serve_read(to, read),
@@ -754,7 +811,7 @@ impl World {
         let entry = &self.nodes[&node];
         entry.keeper.is_some()
             && epoch <= entry.charter.ring().epoch()
-            && epoch >= entry.disk.fences[usize::from(partition)]
+            && epoch >= entry.disk.fence(partition)
             && entry.charter.ring().is_home(Partition(partition), node)
     }
 
@@ -763,7 +820,7 @@ impl World {
         let key = key.clone();
         let done = self.serves(to, epoch, partition);
         if done {
-            self.nodes.get_mut(&to).unwrap().disk.apply(partition, &key, bit);
+            self.nodes.get_mut(&to).unwrap().disk.apply(partition, &key, State { seen: bit, live: bit });
         }
         let delay = 100 + self.chance.below(self.weather.slow_us);
         self.at(delay, Event::WriteAnswer { from: to, write, done });
@@ -782,7 +839,7 @@ impl World {
         let Read { epoch, partition, ref key, .. } = self.reads[read];
         let node = &self.nodes[&to];
         let whole = node.keeper.as_ref().is_some_and(|keeper| keeper.whole()[usize::from(partition)]);
-        let bits = (whole && self.serves(to, epoch, partition)).then(|| node.disk.of(partition, key));
+        let bits = (whole && self.serves(to, epoch, partition)).then(|| node.disk.of(partition, key).seen);
         let delay = 100 + self.chance.below(self.weather.slow_us);
         self.at(delay, Event::ReadAnswer { from: to, read, bits });
     }
@@ -820,7 +877,7 @@ impl World {
         let charter = self.newest();
         for ((partition, key), bits) in &self.acked {
             let homes = charter.ring().preference_list(Partition(*partition));
-            let held = homes.iter().fold(0, |held, id| held | self.nodes[id].disk.of(*partition, key));
+            let held = homes.iter().fold(0, |held, id| held | self.nodes[id].disk.of(*partition, key).seen);
             assert_eq!(
                 bits & !held,
                 0,

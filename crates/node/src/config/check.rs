@@ -78,7 +78,8 @@ impl Config {
 
     /// Every number with its least and greatest value. The upper bounds keep sums and products of them in range.
     pub fn numbers(&self) -> Vec<(&'static str, u64, RangeInclusive<u64>)> {
-        let Self { cluster, node, storage, limits, timeouts, gossip, handoff, background, runtime, .. } = self;
+        let Self { cluster, node, storage, limits, timeouts, gossip, handoff, background, tombstones, runtime, .. } =
+            self;
         vec![
             ("cluster.replication", cluster.replication.into(), 1..=16),
             ("cluster.partitions", cluster.partitions.into(), 1..=PartitionCount::MAX.into()),
@@ -110,6 +111,7 @@ impl Config {
             ("background.rate_max_bytes_per_s", background.rate_max_bytes_per_s, 1024..=1 << 40),
             ("background.p99_target_ms", background.p99_target_ms, 1..=MS),
             ("background.compare_ms", background.compare_ms, 10..=MS),
+            ("tombstones.collect_every_s", tombstones.collect_every_s, 0..=30 * 24 * 3600),
             ("runtime.threads", runtime.threads as u64, 0..=1024),
         ]
     }

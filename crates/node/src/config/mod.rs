@@ -36,6 +36,8 @@ pub struct Config {
     pub handoff: HandoffConfig,
     /// What goes on behind the requests.
     pub background: BackgroundConfig,
+    /// Deleted keys.
+    pub tombstones: TombstonesConfig,
     /// Logs.
     pub log: LogConfig,
     /// Threads.
@@ -222,6 +224,14 @@ pub struct BackgroundConfig {
     pub compare_ms: u64,
 }
 
+/// Deleted keys.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default, expecting = "a section of keys")]
+pub struct TombstonesConfig {
+    /// Seconds between rounds of collecting them, at least; 0: they are never collected.
+    pub collect_every_s: u64,
+}
+
 /// Logs.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default, expecting = "a section of keys")]
@@ -323,6 +333,12 @@ impl Default for HandoffConfig {
 impl Default for BackgroundConfig {
     fn default() -> Self {
         Self { rate_min_bytes_per_s: 1 << 20, rate_max_bytes_per_s: 128 << 20, p99_target_ms: 50, compare_ms: 1000 }
+    }
+}
+
+impl Default for TombstonesConfig {
+    fn default() -> Self {
+        Self { collect_every_s: 3600 }
     }
 }
 

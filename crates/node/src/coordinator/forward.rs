@@ -40,6 +40,12 @@ pub(super) fn next_coordinator(candidates: &[Candidate], tried: &[NodeId]) -> Op
         .map(|candidate| candidate.node)
 }
 
+/// Nobody takes what this node would keep for homes that are down: it left, or has not joined.
+pub(super) fn outside() -> Refused {
+    let message = "this node is no member of the ring and keeps no write for homes that do not answer: nothing was written; ask a member";
+    Refused::new(ErrorCode::NotReady, message)
+}
+
 impl Coordinator {
     pub(super) fn forward(self: &Arc<Self>, home: NodeId, candidates: Candidates, write: Write, reply: ReplyTo) {
         self.metrics.forwarded.increment(1);
@@ -79,6 +85,10 @@ impl Coordinator {
     /// No home can be reached: this node stands in for one (§4.6).
     fn coordinate_here(self: &Arc<Self>, entry: &mut ForwardEntry) -> Ended {
         let Some(reply) = entry.reply.take() else { return Ended::Yes };
+        if !self.cluster.view().is_member() {
+            self.refuse(outside(), reply);
+            return Ended::Yes;
+        }
         let write = Write {
             bucket: std::mem::take(&mut entry.write.bucket),
             key: entry.write.key.clone(),

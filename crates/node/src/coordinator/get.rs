@@ -242,6 +242,7 @@ impl Coordinator {
         };
         let sealed = self.contexts.seal(&entry.bucket.name, &entry.key, set.causality(), set.max_timestamp());
         let values: Vec<Bytes> = set.values().into_iter().cloned().collect();
+        self.metrics.version(sealed.len(), set.siblings().len());
         if values.len() > 1 {
             self.metrics.siblings_read.increment(1);
         }

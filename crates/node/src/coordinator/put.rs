@@ -113,11 +113,15 @@ impl Coordinator {
             Ok(checked) => checked,
             Err(refused) => return self.refuse(refused, reply),
         };
-        if !write.forwarded
+        // Who has left sends on also what was sent on to it by a node that has not heard of that.
+        if (!write.forwarded || !view.is_member())
             && !forward::coordinates_here(self.cluster.me, &checked.candidates)
             && let Some(home) = forward::next_coordinator(&checked.candidates, &[])
         {
             return self.forward(home, checked.candidates, write, reply);
+        }
+        if !view.is_member() {
+            return self.refuse(forward::outside(), reply);
         }
         let machine = Put::new(self.cluster.me, &checked.candidates, checked.settings, true, self.clock.now_us());
         match machine {
@@ -213,6 +217,7 @@ impl Coordinator {
             // What is written with this context has to be stamped later than this write.
             let latest = entry.seen_ts.max(applied.timestamp);
             let sealed = self.contexts.seal(&entry.bucket.name, &entry.key, &seen, latest);
+            self.metrics.version(sealed.len(), applied.siblings);
             entry.context = sealed.into();
             entry.machine.start(now, effects);
         });

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use dynamo_keeper::{ChangeError, Keeper, StepProgress};
+use dynamo_keeper::{ChangeError, CollectStatus, Keeper, StepProgress};
 use dynamo_ring::{NodeId, charter::Charter};
 use tokio::sync::oneshot;
 
@@ -38,6 +38,8 @@ pub struct KeeperStatus {
     pub leftovers: usize,
     /// Partitions that it is being filled with after its disk was emptied.
     pub refilling: usize,
+    /// Where collecting tombstones stands.
+    pub collecting: CollectStatus,
 }
 
 impl KeeperStatus {
@@ -50,6 +52,7 @@ impl KeeperStatus {
             charter,
             leftovers: keeper.leftovers(),
             refilling: keeper.refilling(),
+            collecting: keeper.collecting(),
         }
     }
 }

@@ -130,6 +130,8 @@ pub struct Start {
     pub first: Charter,
     /// How much may go on behind the requests.
     pub background: BackgroundConfig,
+    /// How often tombstones are collected at most, microseconds; 0: never.
+    pub collect_every_us: u64,
     /// Which start of it.
     pub started: Started,
     /// Its life begins with this start.
@@ -186,6 +188,7 @@ pub fn open(coordinator: &Coordinator, start: &Start) -> anyhow::Result<Keeper> 
         forget_max: 512,
         ask_us: 200_000,
         ask_sealed_us: 20_000,
+        collect_every_us: start.collect_every_us,
     };
     let me = coordinator.cluster.me;
     let now = coordinator.clock.now_us();
@@ -452,7 +455,7 @@ pub fn view(network: &Network, membership: &Membership, charter: &Charter) -> Vi
     let joining = charter.change().map(|change| change.members.clone()).unwrap_or_default();
     let ids: Vec<NodeId> = ring.members().iter().chain(&joining).map(|member| member.id).collect();
     let peers = network.set(ids, |id| membership.address(id));
-    View::new(ring, peers, network.me())
+    View::new(ring, peers, network.me()).with_leavers(charter.leavers().iter().copied().collect())
 }
 
 fn answer(id: u64, place: OwnedPermit<ReplicaReply>, answer: &Answer) {

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use dynamo_keeper::{Kept, StoreAsk, StoreDone, Trees, registry};
+use dynamo_keeper::{Kept, StoreAsk, StoreDone, Trees, collect::Item, registry};
 use dynamo_merkle::{Entry, Tree};
 use dynamo_ring::{Partition, charter::Charter};
-use dynamo_storage::{Op, Outcome, Read, RecordKey, ScanEntry, StoreError};
+use dynamo_storage::{Hinted, Op, Outcome, Read, RecordKey, ScanEntry, StoreError, apply::is_spent};
 use dynamo_transfer::{MergeRefusal, Page, Record, Stored};
-use dynamo_version::Mode;
+use dynamo_version::{Mode, SiblingSet};
 use parking_lot::Mutex;
 
 use super::{KEYS, KeeperEvents, KeeperNews, meta_key};
@@ -57,14 +57,19 @@ enum What {
     Merge,
     Page { after: Option<Bytes> },
     Scrub,
+    Spent { retired: Arc<[(u128, u64)]> },
+    Collect,
 }
 
-/// A merge of several records.
+/// A merge of several records, or a collection of several.
 #[derive(Debug, Default)]
 struct Merging {
     left: usize,
     refused: u32,
     stopped: Option<MergeRefusal>,
+    /// Of a collection: tombstones that went, and records that lost names.
+    gone: u32,
+    pruned: u32,
 }
 
 impl std::fmt::Debug for KeeperEvents {
@@ -105,6 +110,29 @@ impl Pending {
                 let read = Read::Scan { partition: Partition(partition), after, limit: 4096, bytes_max };
                 submit_read(coordinator, read, pending(What::Scrub, 1));
             }
+            StoreAsk::Spent { retired, .. } if retired.is_empty() && coordinator.store.counters().tombstones() == 0 => {
+                // Names are rarely too many where nothing was ever deleted and nobody is gone: not worth reading all.
+                events.send(KeeperNews::Stored(ticket, StoreDone::Spent { items: vec![], go_on: None, bytes: 0 }));
+            }
+            StoreAsk::Spent { partition, after, retired, bytes_max } => {
+                let after = after.as_ref().and_then(|after| RecordKey::decode(after).ok());
+                let read = Read::Scan { partition: Partition(partition), after, limit: 4096, bytes_max };
+                submit_read(coordinator, read, pending(What::Spent { retired }, 1));
+            }
+            StoreAsk::Collect { partition, items, retired } => {
+                let of = |key: &RecordKey| key.partition().0 == partition;
+                let keys = items.iter().filter_map(|item| Some((RecordKey::decode(&item.key).ok()?, item.digest)));
+                let keys: Vec<(RecordKey, u64)> = keys.filter(|(key, _)| of(key)).collect();
+                if keys.is_empty() {
+                    return events.send(KeeperNews::Stored(ticket, StoreDone::Failed));
+                }
+                let pending = pending(What::Collect, 2 * keys.len());
+                for (key, digest) in keys {
+                    submit(coordinator, Op::Collect { key: key.clone(), digest }, &pending);
+                    // Not deleted: then it has names to lose.
+                    submit(coordinator, Op::Prune { key, digest, actors: retired.clone() }, &pending);
+                }
+            }
             ask => match simple(ask) {
                 Some(Asked::Op(op)) => submit(coordinator, op, &pending(What::Simple, 1)),
                 Some(Asked::Read(read)) => submit_read(coordinator, read, pending(What::Simple, 1)),
@@ -118,6 +146,7 @@ impl Pending {
         let done = match (&self.what, result) {
             (What::Merge, Ok(_)) => return self.merged(Ok(())),
             (What::Merge, Err(error)) => return self.merged(Err(refusal(&error))),
+            (What::Collect, result) => return self.collected(result),
             (_, Err(error)) => {
                 tracing::debug!(%error, "the store failed the keeper");
                 StoreDone::Failed
@@ -132,9 +161,33 @@ impl Pending {
                 StoreDone::Records(found.into_iter().map(|(_, found)| stored(found)).collect())
             }
             (What::Scrub, Ok(Outcome::Scan { entries, end })) => scrubbed(entries, end),
+            (What::Spent { retired }, Ok(Outcome::Scan { entries, end })) => spent(entries, end, retired),
+            (_, Ok(Outcome::Digests(digests))) => StoreDone::Digests(digests),
+            (_, Ok(Outcome::Hinted(Hinted { kept, held }))) => StoreDone::Hinted {
+                kept: kept.into_iter().map(|(partition, kept)| (partition.0, kept)).collect(),
+                held: held.into_iter().map(|partition| partition.0).collect(),
+            },
             (What::Page { after }, Ok(Outcome::Scan { entries, end })) => StoreDone::Page(page(after, entries, end)),
             (_, Ok(_)) => StoreDone::Failed,
         };
+        self.events.send(KeeperNews::Stored(self.ticket, done));
+    }
+
+    /// What failed is tried again by whoever asked: it was found to be there still.
+    fn collected(&self, result: Result<Outcome, StoreError>) {
+        let mut state = self.state.lock();
+        match result {
+            Ok(Outcome::Collected(true)) => state.gone += 1,
+            Ok(Outcome::Pruned(true)) => state.pruned += 1,
+            Ok(_) => {}
+            Err(_) => state.refused += 1,
+        }
+        state.left -= 1;
+        if state.left > 0 {
+            return;
+        }
+        let (gone, pruned) = (state.gone, state.pruned);
+        let done = if state.refused > 0 { StoreDone::Failed } else { StoreDone::Collected { gone, pruned } };
         self.events.send(KeeperNews::Stored(self.ticket, done));
     }
 
@@ -182,7 +235,16 @@ fn simple(ask: StoreAsk) -> Option<Asked> {
             let key = |key: Bytes| RecordKey::decode(&key).ok().filter(|key| key.partition().0 == partition);
             Asked::Read(Read::Records { keys: keys.into_iter().map(key).collect::<Option<_>>()?, bytes_max })
         }
-        StoreAsk::Merge { .. } | StoreAsk::Page { .. } | StoreAsk::Scrub { .. } => return None,
+        StoreAsk::Digests { partition, keys } => {
+            let key = |key: Bytes| RecordKey::decode(&key).ok().filter(|key| key.partition().0 == partition);
+            Asked::Read(Read::Digests { keys: keys.into_iter().map(key).collect::<Option<_>>()? })
+        }
+        StoreAsk::Hinted => Asked::Read(Read::Hinted),
+        StoreAsk::Merge { .. }
+        | StoreAsk::Page { .. }
+        | StoreAsk::Scrub { .. }
+        | StoreAsk::Spent { .. }
+        | StoreAsk::Collect { .. } => return None,
     })
 }
 
@@ -232,6 +294,20 @@ fn scrubbed(entries: Vec<ScanEntry>, end: bool) -> StoreDone {
     let bytes = entries.iter().map(|entry| size(entry) as u64).sum();
     let damaged = entries.into_iter().filter(|entry| entry.state.is_err()).map(|entry| entry.key.as_bytes().clone());
     StoreDone::Scrubbed { go_on, damaged: damaged.collect(), bytes }
+}
+
+/// A damaged record is none of them: the scrub sees to it.
+fn spent(entries: Vec<ScanEntry>, end: bool, retired: &[(u128, u64)]) -> StoreDone {
+    let go_on = entries.last().map(|last| last.key.as_bytes().clone()).filter(|_| !end);
+    let (mut items, mut bytes) = (Vec::new(), 0);
+    for ScanEntry { key, state } in entries {
+        let Ok((set, digest)) = state else { continue };
+        bytes += (key.as_bytes().len() + set.len()) as u64;
+        if SiblingSet::decode(set).is_ok_and(|set| is_spent(&set, retired)) {
+            items.push(Item { key: key.as_bytes().clone(), digest });
+        }
+    }
+    StoreDone::Spent { items, go_on, bytes }
 }
 
 fn submit(coordinator: &Coordinator, op: Op, pending: &Arc<Pending>) {

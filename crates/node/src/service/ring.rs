@@ -1,6 +1,10 @@
 //! Changes of the ring, for people and for the operator (`ring.proto`).
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use arc_swap::ArcSwap;
 use dynamo_gossip::PeerState;
@@ -196,6 +200,10 @@ impl RingAdmin for RingService {
             return Err(is_blocked(blocked));
         }
         let steps = wanted.proposed.steps.len() as u32;
+        if let Some(charter) = status.charter.release(&wanted.proposed.lost).filter(|_| steps == 0) {
+            let change = self.change(status.version, charter).await?;
+            return Ok(Response::new(ApplyResponse { change, steps }));
+        }
         if steps == 0 {
             return Ok(Response::new(ApplyResponse { change: 0, steps }));
         }
@@ -263,7 +271,13 @@ impl RingAdmin for RingService {
                 blocked_by: progress.blocked_by,
             }
         });
+        let waits: BTreeSet<NodeId> = status.collecting.waiting_for.union(status.charter.leavers()).copied().collect();
+        let name = |id: NodeId| {
+            let known = known.iter().find(|known| known.info.id == id);
+            known.map_or_else(|| id.to_string(), |known| known.info.name.clone())
+        };
         Ok(Response::new(ProgressResponse {
+            collecting_waits_for: waits.into_iter().map(name).collect(),
             version: status.version,
             epoch: ring.epoch(),
             change,
@@ -295,6 +309,8 @@ impl RingAdmin for RingService {
         );
         lacks(leftovers > 0, format!("it still has records of {leftovers} partitions that it hands over"));
         lacks(hints > 0, format!("it still holds {hints} hints for others"));
+        let waited_for = status.charter.leavers().contains(&id);
+        lacks(waited_for, "it has not yet told the register that it holds nothing for others".to_owned());
         lacks(known.state == PeerState::Down, "it does not answer: what it last said may be old".to_owned());
         Ok(Response::new(ReceiptResponse {
             node: name,

@@ -4,7 +4,7 @@
 //! moment when it is done. Each operation reads first and changes the batch after, so that one that fails changes nothing.
 
 use super::{Planner, apply_error};
-use crate::apply::ApplyError;
+use crate::apply::{self, ApplyError};
 use crate::engine::{EngineError, Scan, Space};
 use crate::error::StoreError;
 use crate::key::{RecordKey, hint_key, leaf_range, partition_prefix, tree_hash};
@@ -93,14 +93,15 @@ impl Planner<'_> {
         digest: u64,
         actors: &[(u128, u64)],
     ) -> Result<Outcome, StoreError> {
-        let Some((mut set, own_epoch, bytes)) = self.exactly(key, digest)? else { return Ok(Outcome::Pruned(false)) };
-        let retired = |actor: &Actor| actors.contains(&(actor.node, actor.incarnation));
-        if !set.prune(retired) {
-            return Ok(Outcome::Pruned(false));
-        }
+        let Some((before, own_epoch, bytes)) = self.exactly(key, digest)? else { return Ok(Outcome::Pruned(false)) };
+        let Some(set) = apply::pruned(&before, actors) else { return Ok(Outcome::Pruned(false)) };
         // Numbering on from what was just dropped would give a dot twice.
         let (node, incarnation) = (self.settings.node, self.settings.incarnation);
-        let own_epoch = own_epoch.filter(|&key_epoch| !retired(&Actor { node, incarnation, key_epoch }));
+        let known = |key_epoch: &u64| {
+            let actor = Actor { node, incarnation, key_epoch: *key_epoch };
+            set.causality().highest(&actor) == before.causality().highest(&actor)
+        };
+        let own_epoch = own_epoch.filter(known);
         let encoded = set.encode();
         let pruned = Record { own_epoch, digest: SiblingSet::digest(&encoded), set: encoded };
         let slot = key.as_bytes().clone();

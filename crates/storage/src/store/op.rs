@@ -103,8 +103,8 @@ pub enum Op {
         /// Digest of the state that all replicas have.
         digest: u64,
     },
-    /// Drops actors that will never write again from a record's causality, if its digest is this: those of which no
-    /// version is left (`SiblingSet::prune`).
+    /// Drops actors of which no version is left from a record's causality, if its digest is this: those that will never
+    /// write again, or all where there are many ([`apply::pruned`](crate::apply::pruned)).
     Prune {
         /// Which record.
         key: RecordKey,

@@ -84,6 +84,10 @@ fn text(progress: &ProgressResponse) -> String {
         let homes = counted(progress.refilling, "home");
         lines.push(format!("{homes} to be filled, of nodes that came with an empty disk."));
     }
+    if !progress.collecting_waits_for.is_empty() {
+        lines
+            .push(format!("Tombstones stay while these are waited for: {}.", progress.collecting_waits_for.join(", ")));
+    }
     lines.join("\n")
 }
 
@@ -122,6 +126,7 @@ fn document(progress: &ProgressResponse) -> Value {
     json!({
         "settled": change.is_none(), "version": progress.version, "epoch": progress.epoch, "change": change,
         "behind": progress.behind, "leftovers": progress.leftovers, "refilling": progress.refilling,
+        "collecting_waits_for": progress.collecting_waits_for,
     })
 }
 
@@ -134,8 +139,14 @@ mod tests {
         let settled = ProgressResponse { version: 9, epoch: 4, ..ProgressResponse::default() };
         assert_eq!(text(&settled), "The ring is settled at epoch 4, version 9.");
         let trailing = ProgressResponse { behind: vec!["a".into(), "b".into()], leftovers: 1, refilling: 2, ..settled };
+        let trailing = ProgressResponse { collecting_waits_for: vec!["c".into()], ..trailing };
         let text = text(&trailing);
-        for says in ["Not heard of epoch 4 yet: a, b.", "1 partition to be handed over", "2 homes to be filled"] {
+        for says in [
+            "Not heard of epoch 4 yet: a, b.",
+            "1 partition to be handed over",
+            "2 homes to be filled",
+            "waited for: c.",
+        ] {
             assert!(text.contains(says), "{text}");
         }
     }

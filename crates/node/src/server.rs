@@ -234,7 +234,7 @@ impl Node {
         });
         let (incarnation, background) = (identity.incarnation, config.background.clone());
         let collect_every_us = config.tombstones.collect_every_s * 1_000_000;
-        let start = keeping::Start { incarnation, first, background, collect_every_us, started, born, stand_in };
+        let start = keeping::Start { incarnation, first, background, collect_every_us, started, born };
         let keeper = keeping::open(&coordinator, &start)?;
         let (version, charter, _) = keeping::known(&keeper);
         let gone = Gone { id, incarnation: identity.incarnation };

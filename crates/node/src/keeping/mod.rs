@@ -136,8 +136,6 @@ pub struct Start {
     pub started: Started,
     /// Its life begins with this start.
     pub born: bool,
-    /// Under which name versions are minted until it is known that the disk is no old copy.
-    pub stand_in: u64,
 }
 
 /// Whether this node may do what only the one line of its disk's starts may.

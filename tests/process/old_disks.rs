@@ -62,7 +62,7 @@ fn a_disk_that_is_put_back_to_an_old_copy_says_so_and_goes_on_as_a_new_one() {
     assert_eq!(life(&cluster, "node-2"), before, "an ordinary restart is the same life");
     // Acknowledged by node-1 and node-2 alone.
     cluster.kill("node-3");
-    put_all(&cluster, 0..40, "new");
+    put_all(&cluster, 20..50, "new");
     cluster.kill("node-2");
     fs::remove_dir_all(&data).unwrap();
     copy(&kept, &data);
@@ -73,10 +73,12 @@ fn a_disk_that_is_put_back_to_an_old_copy_says_so_and_goes_on_as_a_new_one() {
     let said = log(&cluster, "node-2");
     assert!(said.contains("this disk is an old copy") && said.contains("goes on as a new disk"), "{said}");
     assert!(!log(&cluster, "node-1").contains("old copy") && !log(&cluster, "node-3").contains("old copy"));
-    reads_all(&cluster, 0..40, "new");
+    reads_all(&cluster, 0..20, "old");
+    reads_all(&cluster, 20..50, "new");
     // It has it all itself: node-1, that had it as well, is not asked.
     cluster.kill("node-1");
-    reads_all(&cluster, 0..40, "new");
+    reads_all(&cluster, 0..20, "old");
+    reads_all(&cluster, 20..50, "new");
 }
 
 #[test]

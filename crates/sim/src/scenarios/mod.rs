@@ -135,7 +135,7 @@ pub const ALL: &[Scenario] = &[
     },
     Scenario {
         name: "ring-cut-short",
-        about: "whoever asks for a change is cut off while it is voted on",
+        about: "who asks for a change is cut off while it is voted on, or who joins while the others seal",
         plan: ring::cut_short,
     },
     Scenario {

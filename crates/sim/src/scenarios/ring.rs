@@ -71,7 +71,9 @@ pub fn rivals(seed: u64, shape: &mut Chance) -> Plan {
     edit(&mut plan, at, 0, Edit::Join { node: 5 });
     let rival = if chance.permille(500) { Edit::Join { node: 6 } } else { Edit::Leave { node: 2 } };
     edit(&mut plan, at + chance.below(40), 3, rival);
-    edit(&mut plan, at + chance.between(50, 6_000), chance.below(5) as u8, Edit::Cancel);
+    // A change takes half a second if nothing is in its way.
+    let soon = if chance.permille(600) { chance.between(20, 500) } else { chance.between(50, 6_000) };
+    edit(&mut plan, at + soon, chance.below(5) as u8, Edit::Cancel);
     if chance.permille(400) {
         edit(&mut plan, 35_000, chance.below(5) as u8, Edit::Cancel);
     }
@@ -98,7 +100,8 @@ pub fn split(seed: u64, shape: &mut Chance) -> Plan {
     plan
 }
 
-/// The administrator's node is cut off, or stands alone, right as its proposal is voted on, for longer than it tries.
+/// The administrator's node is cut off right as its proposal is voted on, for longer than it tries; or the node that joins
+/// is, right as the old homes seal for it.
 pub fn cut_short(seed: u64, shape: &mut Chance) -> Plan {
     let mut plan = with_spares(seed, shape, 60_000, 2);
     fill(&mut plan, Mix::USUAL);
@@ -111,9 +114,10 @@ pub fn cut_short(seed: u64, shape: &mut Chance) -> Plan {
     for (at, spare) in [(5_000, 5), (24_000, 6)] {
         let (at, via) = (at + chance.below(2_000), chance.below(5) as u8);
         edit(&mut plan, at, via, Edit::Join { node: spare });
-        let others = (0..7).filter(|node| *node != via).collect();
-        let cut = Fault::Cut { from: vec![via], to: others, both: chance.permille(700), flap_ms: 0 };
-        add(&mut plan, at + chance.between(5, 250), chance.between(10_000, 15_000), cut);
+        let (off, soon) = if chance.permille(500) { (via, 250) } else { (spare, 1_200) };
+        let others = (0..7).filter(|node| *node != off).collect();
+        let cut = Fault::Cut { from: vec![off], to: others, both: chance.permille(700), flap_ms: 0 };
+        add(&mut plan, at + chance.between(5, soon), chance.between(10_000, 15_000), cut);
     }
     plan
 }

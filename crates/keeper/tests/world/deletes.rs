@@ -414,6 +414,12 @@ impl World {
         self.nodes[&super::id(number)].disk.hints.len()
     }
 
+    /// Hints for keys of every partition are kept by this node, and handed over.
+    pub fn hints_come_and_go(&mut self, number: u128) {
+        let node = self.nodes.get_mut(&super::id(number)).unwrap();
+        (0..Q).for_each(|partition| *node.kept.entry(partition).or_default() += 1);
+    }
+
     /// A node that was killed runs again, with the disk that it had.
     pub fn revive(&mut self, number: u128) {
         self.start(super::id(number));

@@ -67,6 +67,8 @@ pub struct Gossip {
     nodes: Nodes,
     seeds: Vec<String>,
     buckets: BucketTable,
+    /// A peer has said in this life which buckets there are.
+    heard_of_buckets: bool,
     settings: Settings,
     probes: Probes,
 }
@@ -77,7 +79,14 @@ impl Gossip {
     /// say otherwise themselves.
     pub fn new(me: NodeInfo, generation: u64, seeds: Vec<String>, known: Vec<NodeInfo>, settings: Settings) -> Self {
         let nodes = Nodes::new(me, generation, known);
-        Self { nodes, seeds, buckets: BucketTable::default(), settings, probes: Probes::default() }
+        Self {
+            nodes,
+            seeds,
+            buckets: BucketTable::default(),
+            heard_of_buckets: false,
+            settings,
+            probes: Probes::default(),
+        }
     }
 
     /// A round: one exchange with a random peer, one with one that is down or unheard of, one with a strange seed, probes
@@ -169,6 +178,7 @@ impl Gossip {
         self.nodes.note_digest(from, &digest.entries);
         let nodes = self.nodes.news_for(&digest.entries);
         self.send(from, Message::Delta { nodes, digest: Some(self.digest()) }, effects);
+        self.heard_of_buckets |= digest.buckets == self.buckets.digest();
         if digest.buckets != self.buckets.digest() {
             self.send_buckets(from, effects);
         }
@@ -184,6 +194,7 @@ impl Gossip {
         }
         let Some(digest) = digest else { return };
         self.heard_from(from, now, effects);
+        self.heard_of_buckets |= digest.buckets == self.buckets.digest();
         self.nodes.note_digest(from, &digest.entries);
         let nodes = self.nodes.news_for(&digest.entries);
         if !nodes.is_empty() {
@@ -256,6 +267,13 @@ impl Gossip {
         &self.buckets
     }
 
+    /// Whether a bucket that is not in the table is one that there isn't: what this node's disk had may be old, or nothing at
+    /// all, until a peer says what it has.
+    pub fn knows_buckets(&self) -> bool {
+        let me = &self.nodes.me().info.peer_addr;
+        self.heard_of_buckets || (self.nodes.others().is_empty() && self.seeds.iter().all(|seed| seed == me))
+    }
+
     fn observe(&mut self, id: NodeId, effects: &mut Effects, change: impl FnOnce(&mut Detector)) {
         let Some(known) = self.nodes.other_mut(id) else { return };
         let from = known.detector.state();
@@ -294,6 +312,7 @@ impl Gossip {
     fn take_buckets(&mut self, from: NodeId, buckets: Vec<Bucket>, effects: &mut Effects) {
         let mut theirs = BucketTable::default();
         theirs.merge(buckets.iter().cloned());
+        self.heard_of_buckets = true;
         if self.buckets.merge(buckets) {
             effects.push(Effect::BucketsChanged);
         }

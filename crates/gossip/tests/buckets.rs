@@ -4,7 +4,7 @@ mod world;
 
 use std::collections::BTreeSet;
 
-use dynamo_gossip::{BUCKETS_MAX, Bucket, BucketMode, BucketTable, Creation, Effect, Effects, Gossip, Message};
+use dynamo_gossip::{BUCKETS_MAX, Bucket, BucketMode, BucketTable, Creation, Digest, Effect, Effects, Gossip, Message};
 use dynamo_ring::NodeId;
 use proptest::prelude::*;
 use world::{SETTINGS, World, id, info};
@@ -205,4 +205,33 @@ fn a_difference_costs_one_table_each_way() {
     let rounds = world.rounds_until(2, "one table", World::same_buckets);
     let tables = world.sent.iter().filter(|(.., message)| matches!(message, Message::Buckets(_))).count();
     assert!(tables <= 2 * 2, "{tables} tables in {rounds} rounds: each node begins one exchange a round");
+}
+
+#[test]
+fn a_node_knows_that_there_is_no_other_bucket_once_a_peer_has_said_so_and_alone_at_once() {
+    let start = |node, known| Gossip::new(info(node), 1, Vec::new(), known, SETTINGS);
+    assert!(start(0, Vec::new()).knows_buckets());
+    let (mut old, mut effects) = (start(0, vec![info(1)]), Effects::new());
+    assert!(!old.knows_buckets());
+    old.restore_buckets(vec![bucket("carts", 1, 0)]);
+    assert!(!old.knows_buckets(), "what its disk has may be old");
+    // Another that has just started asks for news, has nothing to say of buckets, and is told.
+    let mut emptied = start(1, vec![info(0)]);
+    old.on_message(
+        id(1),
+        Message::Digest(Digest { entries: Vec::new(), buckets: emptied.buckets().digest() }),
+        1,
+        &mut effects,
+    );
+    assert!(!old.knows_buckets());
+    let told = effects.drain(..).filter_map(|effect| match effect {
+        Effect::Send { message: message @ Message::Buckets(_), .. } => Some(message),
+        _ => None,
+    });
+    let told: Vec<Message> = told.collect();
+    told.into_iter().for_each(|message| emptied.on_message(id(0), message, 2, &mut effects));
+    assert!(emptied.knows_buckets() && emptied.buckets().get("carts").is_some());
+    let same = Digest { entries: Vec::new(), buckets: emptied.buckets().digest() };
+    old.on_message(id(1), Message::Digest(same), 3, &mut effects);
+    assert!(old.knows_buckets());
 }

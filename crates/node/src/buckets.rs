@@ -1,6 +1,12 @@
 //! The buckets as the request path reads them: a map behind one atomic load, fed by gossip's table.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
 use arc_swap::ArcSwap;
 use dynamo_version::Mode;
@@ -92,12 +98,18 @@ pub fn check_name(name: &str) -> Result<(), Refused> {
 pub struct Buckets {
     known: ArcSwap<HashMap<Arc<str>, Arc<BucketSettings>>>,
     default: Arc<BucketSettings>,
+    /// Whether one that is not there is one that there isn't.
+    complete: AtomicBool,
 }
 
 impl Buckets {
     /// Only the default bucket.
     pub fn new() -> Self {
-        let buckets = Self { known: ArcSwap::default(), default: Arc::new(BucketSettings::default_bucket()) };
+        let buckets = Self {
+            known: ArcSwap::default(),
+            default: Arc::new(BucketSettings::default_bucket()),
+            complete: AtomicBool::new(false),
+        };
         buckets.replace([]);
         buckets
     }
@@ -110,12 +122,28 @@ impl Buckets {
         self.known.store(Arc::new(known));
     }
 
+    /// A peer has said which buckets there are, or there is none to say it.
+    pub fn set_complete(&self, complete: bool) {
+        self.complete.store(complete, Ordering::Relaxed);
+    }
+
+    /// Whether all buckets are known here. A node that has just started may not have heard of all, with an empty disk of none.
+    pub fn are_complete(&self) -> bool {
+        self.complete.load(Ordering::Relaxed)
+    }
+
     /// A bucket; the empty name is the default one.
     pub fn get(&self, name: &str) -> Result<Arc<BucketSettings>, Refused> {
         if name.is_empty() || name == DEFAULT_BUCKET {
             return Ok(self.known.load().get(DEFAULT_BUCKET).unwrap_or(&self.default).clone());
         }
         self.known.load().get(name).cloned().ok_or_else(|| {
+            if !self.are_complete() {
+                let message = format!(
+                    "this node has just started and not heard yet whether there is a bucket {name:?}: nothing was read or written; ask another node, or this one in a moment"
+                );
+                return Refused::new(ErrorCode::NotReady, message);
+            }
             Refused::new(
                 ErrorCode::UnknownBucket,
                 format!(

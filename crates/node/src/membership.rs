@@ -59,6 +59,7 @@ impl Membership {
             tells: Arc::new(Semaphore::new(TELLS)),
         };
         membership.publish_buckets();
+        membership.coordinator.buckets.set_complete(membership.with(Gossip::knows_buckets));
         Arc::new(membership)
     }
 
@@ -163,8 +164,14 @@ impl Membership {
 
     fn step(self: &Arc<Self>, step: impl FnOnce(&mut Gossip, u64, &mut Effects)) {
         let mut effects = Effects::new();
-        step(&mut self.machine.lock(), self.coordinator.clock.now_us(), &mut effects);
+        let knows_buckets = {
+            let mut machine = self.machine.lock();
+            step(&mut machine, self.coordinator.clock.now_us(), &mut effects);
+            machine.knows_buckets()
+        };
         self.carry_out(effects);
+        // After the table that it says is complete has been published.
+        self.coordinator.buckets.set_complete(knows_buckets);
     }
 
     fn carry_out(self: &Arc<Self>, effects: Effects) {

@@ -104,11 +104,14 @@ impl Coordinator {
     }
 
     /// The home has answered.
-    pub(super) fn forwarded(&self, id: RequestId, from: NodeId, result: ForwardedResult) {
+    pub(super) fn forwarded(self: &Arc<Self>, id: RequestId, from: NodeId, result: ForwardedResult) {
         self.table.step(id, |entry| {
             let Entry::Forward(entry) = entry else { return Ended::No };
             if entry.home != from {
                 return Ended::No;
+            }
+            if result.error == ErrorCode::NotReady as u32 {
+                return self.forward_refused(id, entry, from, Refusal::Stopping);
             }
             match (forwarded_answer(result), entry.reply.take()) {
                 (Ok(answer), Some(reply)) => reply.give(Ok(answer)),

@@ -303,6 +303,10 @@ impl Keeping {
         let n = self.coordinator.cluster.view().ring.n();
         let majority = n / 2 + 1;
         let of_bucket = |r: u8| usize::from(r.max(n.saturating_sub(r) + 1));
+        if !self.coordinator.buckets.are_complete() {
+            // There may be one with R = 1 or R = N.
+            return usize::from(n);
+        }
         let buckets = self.coordinator.buckets.list();
         let largest = buckets.iter().map(|bucket| of_bucket(bucket.r.unwrap_or(majority).min(n))).max();
         largest.unwrap_or(0).max(of_bucket(majority))

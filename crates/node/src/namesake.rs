@@ -21,17 +21,24 @@ const PATIENCE: Duration = Duration::from_millis(250);
 const GREETING: Message = Message::Ping { seq: 0 };
 
 impl Membership {
-    /// Says who this is, wherever others may be found.
+    /// Says who this is, wherever others may be found; and who answered.
     ///
     /// # Errors
     /// Somebody knows another process that bears this name, and is alive.
-    pub async fn introduce(self: &Arc<Self>, addresses: Vec<String>) -> anyhow::Result<()> {
+    pub async fn introduce(self: &Arc<Self>, addresses: Vec<String>) -> anyhow::Result<Vec<NodeId>> {
         let greet = async |address: String| {
             let receipt = self.hand_over(&address, self.my_address(), GREETING).await;
             (address, receipt)
         };
+        let mut answered = Vec::new();
         for (address, receipt) in join_all(addresses.into_iter().map(greet)).await {
-            let Err(refusal) = receipt else { continue };
+            let refusal = match receipt {
+                Ok(receipt) => {
+                    answered.extend(gossip_wire::id_from_wire(&receipt.from));
+                    continue;
+                }
+                Err(refusal) => refusal,
+            };
             match refusal.code() {
                 Code::AlreadyExists => return Err(anyhow::anyhow!("{}", refusal.message())),
                 Code::FailedPrecondition => tracing::error!(address, "refused: {}", refusal.message()),
@@ -39,7 +46,7 @@ impl Membership {
                 _ => {}
             }
         }
-        Ok(())
+        Ok(answered)
     }
 
     /// That this node is alive, who it is, and where.

@@ -331,11 +331,13 @@ impl Node {
             membership.clone(),
         ));
         // The others are introducing themselves to this one as well.
-        membership.introduce(others(config)).await?;
+        let answered = membership.introduce(others(config)).await?;
         network.start(events);
         // Those that are up say soon what they remember of this disk; who is ready does not wait for the others.
         let told = line.wait_for(|line| *line != Line::Asked);
-        let _ = tokio::time::timeout(Duration::from_millis(config.timeouts.connect_ms), told).await;
+        let met = async { tokio::join!(told, until_connected(&coordinator, &answered)) };
+        let _ = tokio::time::timeout(Duration::from_millis(config.timeouts.connect_ms), met).await;
+        coordinator.open();
         let http = http::serve(listeners.http, metrics, readiness.clone(), end.clone());
         tasks.spawn(async move { http.await.unwrap_or_else(|error| tracing::error!(%error, "the HTTP port failed")) });
         health.set_serving::<KvServer<KvService>>().await;
@@ -428,6 +430,17 @@ fn secret(config: &Config) -> [u8; 16] {
 fn configured_address(config: &Config, id: NodeId) -> String {
     let of = |member: &&MemberConfig| NodeId::initial(&config.cluster.name, &member.name) == id;
     config.cluster.members.iter().find(of).map(|member| member.address.clone()).unwrap_or_default()
+}
+
+/// Waits for the members that are known to run: who began without them would find too few replicas for its first requests.
+async fn until_connected(coordinator: &Coordinator, answered: &[NodeId]) {
+    let is_awaited = |id: &NodeId| {
+        let view = coordinator.cluster.view();
+        view.peer(*id).is_some_and(|peer| peer.links.is_some() && peer.standing() == Standing::Down)
+    };
+    while answered.iter().any(is_awaited) {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
 }
 
 /// Where other nodes may be found.

@@ -111,6 +111,7 @@ pub struct Coordinator {
     ticker: Ticker,
     again: Again,
     hedge_us: AtomicU64,
+    starting: AtomicBool,
     stopping: AtomicBool,
 }
 
@@ -144,14 +145,17 @@ impl Coordinator {
             ticker: Ticker::default(),
             again: Again::default(),
             hedge_us,
+            starting: AtomicBool::new(true),
             stopping: AtomicBool::new(false),
         })
     }
 
     /// Takes a request; `reply` gets its answer, at once or later.
     pub fn begin(self: &Arc<Self>, request: ClientRequest, reply: ReplyTo) {
-        if self.stopping.load(Ordering::Relaxed) {
-            let message = "the node is stopping: nothing was read or written; ask another node";
+        let (starting, stopping) = (self.starting.load(Ordering::Relaxed), self.stopping.load(Ordering::Relaxed));
+        if starting || stopping {
+            let what = if stopping { "stopping" } else { "starting" };
+            let message = format!("the node is {what}: nothing was read or written; ask another node");
             return self.refuse(Refused::new(ErrorCode::NotReady, message), reply);
         }
         if self.table.len() >= self.limits.inflight {
@@ -167,6 +171,11 @@ impl Coordinator {
             ClientRequest::Delete(delete) => self.begin_write(Write::from_delete(delete), reply),
             ClientRequest::Forwarded(put) => self.begin_write(Write::from_peer(put), reply),
         }
+    }
+
+    /// Takes requests from now on.
+    pub fn open(&self) {
+        self.starting.store(false, Ordering::Relaxed);
     }
 
     /// Refuses new requests from now on; those in flight go on.

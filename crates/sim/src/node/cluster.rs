@@ -46,6 +46,11 @@ pub fn peers(me: u8, shape: &Shape) -> Vec<Peer> {
 pub type Candidates = SmallVec<[Candidate; 8]>;
 
 impl Node {
+    /// Nobody else mints versions, or keeps what homes miss.
+    pub(super) fn is_member(&self) -> bool {
+        self.view.ring().member(self.id()).is_some()
+    }
+
     /// Whether a peer serves reads and writes, as far as is known.
     pub(super) fn is_up(&self, peer: u8) -> bool {
         self.peers[usize::from(peer)].standing == Standing::Up

@@ -32,7 +32,8 @@ const TICK_US: u64 = 200_000;
 #[derive(Debug, Clone)]
 pub enum HandoffAsk {
     Page,
-    Hint(RecordKey),
+    /// With the ring's epoch before it was read: what is sent later is no younger than that.
+    Hint(RecordKey, u64),
     Drop(RecordKey),
     /// To take in a hint for a node that left, this one being a home of its key; with its digest.
     Kept(RecordKey, u64),
@@ -152,10 +153,10 @@ impl Node {
                     delivery.on_page_failed(now, random, effects);
                 });
             }
-            (HandoffAsk::Hint(key), Ok(Outcome::State(Some((set, digest))))) => {
-                self.send_hint(target, &key, set, digest, kernel);
+            (HandoffAsk::Hint(key, epoch), Ok(Outcome::State(Some((set, digest))))) => {
+                self.send_hint(target, (&key, epoch), set, digest, kernel);
             }
-            (HandoffAsk::Hint(key), Ok(_)) => {
+            (HandoffAsk::Hint(key, _), Ok(_)) => {
                 self.forget(target, key, 0, HandoffAsk::Forget, kernel);
             }
             (HandoffAsk::Forget(key), _) => self.drive(target, kernel, |delivery, now, _, effects| {
@@ -168,7 +169,7 @@ impl Node {
                 });
             }
             (HandoffAsk::Kept(key, _), Err(_)) => self.refuse(target, key.as_bytes(), Refusal::Overloaded, kernel),
-            (HandoffAsk::Hint(key), Err(error)) => {
+            (HandoffAsk::Hint(key, _), Err(error)) => {
                 let overloaded = matches!(error, StoreError::Overloaded | StoreError::Closed);
                 let refusal = if overloaded { Refusal::Overloaded } else { Refusal::Corrupt };
                 self.refuse(target, key.as_bytes(), refusal, kernel);
@@ -193,7 +194,15 @@ impl Node {
         });
     }
 
-    fn send_hint(&mut self, target: u8, record: &RecordKey, set: Bytes, digest: u64, kernel: &mut Kernel) {
+    /// Under the epoch in which it was read.
+    fn send_hint(
+        &mut self,
+        target: u8,
+        (record, epoch): (&RecordKey, u64),
+        set: Bytes,
+        digest: u64,
+        kernel: &mut Kernel,
+    ) {
         let Some(key) = self.shape.keys.iter().position(|key| key.record == *record) else {
             return self.refuse(target, record.as_bytes(), Refusal::Invalid, kernel);
         };
@@ -208,7 +217,6 @@ impl Node {
         if to != target {
             cover!("handoff.for_who_left");
         }
-        let epoch = self.epoch();
         if to == self.me {
             let ReplicaWrite { set, digest, mode, .. } = write;
             let op = Op::Merge { key: record.clone(), set, digest, mode, hint_for: None, epoch, sync: true };
@@ -286,7 +294,7 @@ impl Node {
             Effect::Send { key, .. } => {
                 let key = decode(&key);
                 let read = Read::Hint { target: id_of(target), key: key.clone() };
-                self.read(&read, Done::Handoff { target, what: HandoffAsk::Hint(key) }, kernel);
+                self.read(&read, Done::Handoff { target, what: HandoffAsk::Hint(key, self.epoch()) }, kernel);
             }
             Effect::Drop { key, digest } => self.forget(target, decode(&key), digest, HandoffAsk::Drop, kernel),
             Effect::Idle => {}

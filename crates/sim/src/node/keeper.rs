@@ -12,7 +12,7 @@ use dynamo_ring::{
 use dynamo_storage::{Outcome, Read};
 use dynamo_transfer::{AnsweringSettings, ComparisonSettings, ScheduleSettings, SliceSettings};
 
-use super::{Node, keeper_store::Merging, store::Store};
+use super::{Node, keeper_collect::Collecting, keeper_store::Merging, store::Store};
 use crate::{
     coverage::cover,
     known_bad::KnownBad,
@@ -44,6 +44,7 @@ pub struct Keeping {
     /// Answered before the step in which they were asked had ended: there is no link.
     unsent: Vec<u64>,
     pub(super) merges: BTreeMap<u64, Merging>,
+    pub(super) collecting: BTreeMap<u64, Collecting>,
     /// The newest epoch that a fence was asked for.
     pub(super) fenced: u64,
     next_sample_us: u64,
@@ -102,11 +103,15 @@ impl Keeping {
             asked: BTreeMap::new(),
             unsent: Vec::new(),
             merges: BTreeMap::new(),
+            collecting: BTreeMap::new(),
             fenced: 0,
             next_sample_us: 0,
         })
     }
 }
+
+/// How often tombstones are collected at most: an hour by default, and here as often as a run has minutes.
+const COLLECT_EVERY_US: u64 = 10_000_000;
 
 /// The node's, with its defaults.
 fn settings(store: &Store) -> Settings {
@@ -140,6 +145,7 @@ fn settings(store: &Store) -> Settings {
         forget_max: 512,
         ask_us: 200_000,
         ask_sealed_us: 20_000,
+        collect_every_us: COLLECT_EVERY_US,
     }
 }
 

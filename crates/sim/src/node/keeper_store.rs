@@ -1,15 +1,17 @@
 //! What the keeper wants of the engine, as the engine's operations; and what that says, as the keeper is told it: the
 //! simulator's `node/src/keeping/store.rs`.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use dynamo_keeper::{StoreAsk, StoreDone, registry};
 use dynamo_merkle::Entry;
 use dynamo_ring::Partition;
-use dynamo_storage::{Op, Outcome, Read, RecordKey, ScanEntry, StoreError};
+use dynamo_storage::{Hinted, Op, Outcome, Read, RecordKey, ScanEntry, StoreError};
 use dynamo_transfer::{MergeRefusal, Page, Record, Stored};
 use dynamo_version::Mode;
 
-use super::{Done, Node, keeper::meta_key};
+use super::{Done, Node, keeper::meta_key, keeper_collect::spent};
 use crate::{
     coverage::cover,
     known_bad::KnownBad,
@@ -31,6 +33,8 @@ pub enum KeeperAsk {
     Merge,
     Page { after: Option<Bytes> },
     Scrub,
+    Spent { retired: Arc<[(u128, u64)]> },
+    Collect,
 }
 
 impl Node {
@@ -53,12 +57,12 @@ impl Node {
                 self.read(&read, done(KeeperAsk::Scrub), kernel);
             }
             StoreAsk::Put { key, value } => {
-                if key == registry::LIVES_KEY && value.first() == Some(&1) {
+                if key == registry::LIVES_KEY && value.first_chunk().is_some_and(|life| u64::from_be_bytes(*life) > 0) {
                     cover!("ring.life_attested");
                 }
                 self.submit(Op::PutMeta { key: meta_key(key), value: Some(value) }, done(KeeperAsk::Simple), kernel);
             }
-            StoreAsk::Fence { partitions, epoch } => {
+            StoreAsk::Fence { partitions, epoch, floor } => {
                 say!(kernel, "node-{} seals {partitions:?} for requests before epoch {epoch}", self.me);
                 cover!("ring.fenced");
                 kernel.seals.sealed(epoch, kernel.now);
@@ -66,7 +70,7 @@ impl Node {
                 let skipped = kernel.known_bad == Some(KnownBad::TurnWithoutSeals) && epoch > self.keeping.fenced;
                 self.keeping.fenced = self.keeping.fenced.max(epoch);
                 let partitions = partitions.into_iter().filter(|_| !skipped).map(Partition).collect();
-                self.submit(Op::Fence { partitions, epoch }, done(KeeperAsk::Simple), kernel);
+                self.submit(Op::Fence { partitions, epoch, floor }, done(KeeperAsk::Simple), kernel);
             }
             StoreAsk::Forget { partition, epoch, limit } => {
                 say!(kernel, "node-{} forgets partition {partition}, which it gave away", self.me);
@@ -87,6 +91,22 @@ impl Node {
                 let key = |key: Bytes| RecordKey::decode(&key).ok().filter(|key| key.partition().0 == partition);
                 let keys = keys.into_iter().map(key).collect::<Option<_>>().expect("they came from a store");
                 self.read(&Read::Records { keys, bytes_max }, done(KeeperAsk::Simple), kernel);
+            }
+            StoreAsk::Digests { partition, keys } => {
+                let key = |key: Bytes| RecordKey::decode(&key).ok().filter(|key| key.partition().0 == partition);
+                match keys.into_iter().map(key).collect::<Option<_>>() {
+                    Some(keys) => self.read(&Read::Digests { keys }, done(KeeperAsk::Simple), kernel),
+                    None => self.keeper_stored(ticket, StoreDone::Failed, kernel),
+                }
+            }
+            StoreAsk::Hinted => self.read(&Read::Hinted, done(KeeperAsk::Simple), kernel),
+            StoreAsk::Spent { partition, after, retired, bytes_max } => {
+                let read =
+                    Read::Scan { partition: Partition(partition), after: decode(&after), limit: 4096, bytes_max };
+                self.read(&read, done(KeeperAsk::Spent { retired }), kernel);
+            }
+            StoreAsk::Collect { partition, items, retired } => {
+                self.keeper_collects(ticket, partition, &items, &retired, kernel);
             }
         }
     }
@@ -122,6 +142,7 @@ impl Node {
     ) {
         let done = match (what, result) {
             (KeeperAsk::Merge, result) => return self.keeper_merged(ticket, result.map(|_| ()), kernel),
+            (KeeperAsk::Collect, result) => return self.keeper_collected(ticket, result, kernel),
             (_, Err(_)) => {
                 cover!("keeper.store_failed");
                 StoreDone::Failed
@@ -136,6 +157,12 @@ impl Node {
                 StoreDone::Records(found.into_iter().map(|(_, found)| stored(found)).collect())
             }
             (KeeperAsk::Scrub, Ok(Outcome::Scan { entries, end })) => scrubbed(entries, end),
+            (KeeperAsk::Spent { retired }, Ok(Outcome::Scan { entries, end })) => spent(entries, end, &retired),
+            (_, Ok(Outcome::Digests(digests))) => StoreDone::Digests(digests),
+            (_, Ok(Outcome::Hinted(Hinted { kept, held }))) => StoreDone::Hinted {
+                kept: kept.into_iter().map(|(partition, kept)| (partition.0, kept)).collect(),
+                held: held.into_iter().map(|partition| partition.0).collect(),
+            },
             (KeeperAsk::Page { after }, Ok(Outcome::Scan { entries, end })) => {
                 StoreDone::Page(page(after, entries, end))
             }
@@ -164,7 +191,7 @@ impl Node {
         self.keeper_stored(ticket, StoreDone::Merged(merged), kernel);
     }
 
-    fn keeper_stored(&mut self, ticket: u64, done: StoreDone, kernel: &mut Kernel) {
+    pub(super) fn keeper_stored(&mut self, ticket: u64, done: StoreDone, kernel: &mut Kernel) {
         self.drive_keeper(kernel, |keeper, at, effects| keeper.on_stored(ticket, done, at, effects));
     }
 

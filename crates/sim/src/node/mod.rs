@@ -9,6 +9,7 @@ mod coordinator;
 mod edits;
 mod handoff;
 mod keeper;
+mod keeper_collect;
 mod keeper_store;
 mod link;
 mod membership;
@@ -152,7 +153,7 @@ impl Node {
         let (version, charter) = (keeping.keeper.version(), keeping.keeper.charter().clone());
         let gone = Gone { id: id_of(me), incarnation: identity.incarnation };
         if charter.gone().contains(&gone) {
-            if !store.holds_anything(&shape) {
+            if !charter.leavers().contains(&gone.id) {
                 return Err(NotStarted::Gone);
             }
             cover!("identity.gone_holding");

@@ -47,7 +47,9 @@ impl Node {
         }
         let place = (stream, generation, id);
         let refused = match ask {
-            ReplicaAsk::Write(write) => self.serve_write(place, epoch, write, kernel),
+            ReplicaAsk::Write(write) => {
+                self.check_sender(from).and_then(|()| self.serve_write(place, epoch, write, kernel))
+            }
             ReplicaAsk::Read { key, digest, strict } => self.serve_read(place, epoch, (key, digest, strict), kernel),
             ReplicaAsk::Keep(question) => {
                 self.keeper_asked(from, place, *question, kernel);
@@ -87,6 +89,15 @@ impl Node {
         let done = Done::Peer { stream, generation, id, durable, hint_for: hint_home };
         self.submit(op, done, kernel);
         Ok(())
+    }
+
+    /// What somebody has who is outside may be older than what was collected since he was in.
+    fn check_sender(&self, from: u8) -> Result<(), (Refusal, u64)> {
+        if self.keeping.keeper.charter().takes_from(id_of(from)) {
+            return Ok(());
+        }
+        cover!("collect.outsider_refused");
+        Err((Refusal::Sealed, self.epoch()))
     }
 
     /// Whether this node is a home of the key in a ring that is not older than the request's. (Whether it still takes

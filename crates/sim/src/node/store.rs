@@ -22,7 +22,7 @@ use crate::{
     disk::SimDisk,
     known_bad::KnownBad,
     plan::{DurabilityPlan, Plan},
-    world::{EPOCH_MS, Kernel, Shape, id_of},
+    world::{EPOCH_MS, Kernel, id_of},
 };
 
 const BATCH_OPS_MAX: usize = 512;
@@ -318,12 +318,6 @@ impl Store {
 
     pub fn hints_by_target(&self) -> Arc<BTreeMap<NodeId, HintCount>> {
         self.core.counters().hints_by_target()
-    }
-
-    /// Whether there is a record or a hint that may be the only copy.
-    pub fn holds_anything(&self, shape: &Shape) -> bool {
-        let has_records = |partition| self.with_tree(partition, |tree| tree.root() != 0);
-        self.hints_held() > 0 || shape.ring.partitions().iter().any(has_records)
     }
 
     pub fn waiting(&self) -> usize {

@@ -56,11 +56,16 @@ impl Node {
             Ok(checked) => checked,
             Err(refused) => return self.give(reply, Err(refused), kernel),
         };
-        if !write.forwarded
+        // Who has left sends on also what was sent on to it by a node that has not heard of that.
+        if (!write.forwarded || !self.is_member())
             && !forward::coordinates_here(self.id(), &candidates)
             && let Some(home) = forward::next_coordinator(&candidates, &[])
         {
             return self.forward(home, candidates, write, reply, kernel);
+        }
+        if !self.is_member() {
+            cover!("collect.outsider_mints_nothing");
+            return self.give(reply, Err(Refused::NotReady), kernel);
         }
         if !candidates.iter().any(|one| one.home && one.node == self.id()) {
             cover!("put.coordinated_without_home");

@@ -84,7 +84,7 @@ pub const BRANCHES: &[(&str, &str)] = &[
     ("ring.heard_of_newer", "a node asks for a newer ring that a request told it of"),
     ("ring.told_who_is_behind", "a node tells another of a newer ring"),
     ("ring.request_again", "a request that met a seal is begun again"),
-    ("ring.write_again_over_itself", "a write that met a seal half done is made again over its first version"),
+    ("ring.sent_again", "a write that met a seal half done is sent again as it was made"),
     ("admin.begun", "a change of the ring begins"),
     ("admin.refused", "a change does not fit the ring as it is"),
     ("admin.outdated", "two changes at once: one comes too late"),

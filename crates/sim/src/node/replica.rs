@@ -121,7 +121,7 @@ impl Node {
             return Ok(());
         }
         cover!("get.refilling");
-        Err((Refusal::Sealed, 0))
+        Err((Refusal::Refilling, 0))
     }
 
     fn serve_read(

@@ -223,9 +223,14 @@ pub fn full_disks(seed: u64, shape: &mut Chance) -> Plan {
     let mut chance = faults(seed);
     edit(&mut plan, 5_000 + chance.below(5_000), chance.below(5) as u8, Edit::Join { node: 5 });
     edit(&mut plan, 20_000 + chance.below(10_000), chance.below(5) as u8, Edit::Join { node: 6 });
-    for node in chance.some_of(7, 3) {
+    for (number, node) in chance.some_of(7, 3).into_iter().enumerate() {
         let what = if chance.permille(500) { Fault::DiskFull { node } } else { Fault::DiskFailing { node } };
-        add(&mut plan, chance.between(4_000, 35_000), chance.between(300, 12_000), what);
+        let (at, lasts) = (chance.between(4_000, 35_000), chance.between(300, 12_000));
+        add(&mut plan, at, lasts, what);
+        if number == 0 {
+            // Asked while it can keep no ballot of its own.
+            edit(&mut plan, at + lasts / 2, node, Edit::Leave { node: chance.below(5) as u8 });
+        }
     }
     plan
 }

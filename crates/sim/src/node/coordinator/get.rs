@@ -163,7 +163,7 @@ impl Node {
             let bucket = self.shape.bucket_of(key);
             if bucket.strict && !self.is_whole(self.shape.partition(key)) {
                 cover!("get.refilling");
-                return Err(Refusal::Sealed);
+                return Err(Refusal::Refilling);
             }
             let epoch = if bucket.strict { entry.epoch } else { u64::MAX };
             let read = self.state_of(key, bucket.mode, epoch, digest);

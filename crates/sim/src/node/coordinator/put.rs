@@ -1,15 +1,15 @@
 //! Coordinating a put or delete (§4.5, 4.6): mint here, send the merged state to the others, count acknowledgements.
 
 use bytes::Bytes;
-use dynamo_quorum::{Durability, NodeState, Put, PutEffect, PutEffects, PutSettings, Refusal};
+use dynamo_quorum::{Durability, NodeState, NotEnough, Put, PutEffect, PutEffects, PutSettings, Refusal};
 use dynamo_ring::NodeId;
 use dynamo_storage::{Applied, Op, StoreError};
-use dynamo_version::{Causality, Mode, Payload, SiblingSet, Timestamp};
+use dynamo_version::{Causality, Dot, Mode, Payload, SiblingSet, Timestamp};
 use smallvec::SmallVec;
 
 use super::{
     DEADLINE_US, Ended, Entry, REPLICA_US, ReplyTo, Write,
-    again::{Once, is_turning},
+    again::{Made, Once, homes_of, is_turning},
     forward, not_enough, refused_by_store,
 };
 use crate::{
@@ -30,8 +30,8 @@ pub(in crate::node) struct PutEntry {
     key: u16,
     write: WriteId,
     epoch: u64,
-    /// What is written again where the ring turned meanwhile.
-    again: Write,
+    /// What is written again where the ring turned before there was a version.
+    again: Option<Write>,
     /// The client's patience.
     until_us: u64,
     seen: Causality,
@@ -40,7 +40,12 @@ pub(in crate::node) struct PutEntry {
     /// The state that replicas get, and its digest; empty until minted.
     set: Bytes,
     digest: u64,
+    dot: Option<Dot>,
     context: Bytes,
+    /// The key's homes under its epoch.
+    homes: SmallVec<[NodeId; 4]>,
+    /// The version is from an earlier attempt: this node's own record may not have it.
+    is_again: bool,
     /// Who was sent it.
     sent: SmallVec<[NodeId; 4]>,
     reply: Option<ReplyTo>,
@@ -85,18 +90,23 @@ impl Node {
             return Err(Refused::UnknownBucket);
         }
         let bucket = self.shape.bucket_of(write.key);
+        let settings = self.put_settings(write.key, DEADLINE_US);
         if write.ask.value.is_none() && write.ask.context.is_empty() && bucket.mode == Mode::Siblings {
             return Err(Refused::BadContext);
         }
         let (seen, seen_ts) = self.open_context(write.key, &write.ask.context)?;
-        let settings = PutSettings {
+        Ok((seen, seen_ts, self.candidates(write.key, bucket.strict), settings))
+    }
+
+    pub(super) fn put_settings(&self, key: u16, deadline_us: u64) -> PutSettings {
+        let bucket = self.shape.bucket_of(key);
+        PutSettings {
             w: bucket.w,
             sloppy: !bucket.strict,
             durability: self.durability(),
             replica_timeout_us: REPLICA_US,
-            deadline_us: DEADLINE_US,
-        };
-        Ok((seen, seen_ts, self.candidates(write.key, bucket.strict), settings))
+            deadline_us,
+        }
     }
 
     /// Has the engine give the version its dot; the rest follows when it is with the operating system.
@@ -114,14 +124,17 @@ impl Node {
             key: write.key,
             write: write.ask.write,
             epoch: self.epoch(),
-            again: write.clone(),
+            again: Some(write.clone()),
             until_us,
             seen: seen.clone(),
             seen_ts,
             machine,
             set: Bytes::new(),
             digest: 0,
+            dot: None,
             context: Bytes::new(),
+            homes: homes_of(&self.view, self.shape.partition(write.key)),
+            is_again: false,
             sent: SmallVec::new(),
             reply: Some(reply),
         };
@@ -146,6 +159,7 @@ impl Node {
             node.note_minted(entry, applied, kernel);
             entry.set = applied.set.clone();
             entry.digest = applied.digest;
+            entry.dot = applied.dot;
             let mut seen = std::mem::take(&mut entry.seen);
             if let Some(dot) = applied.dot {
                 seen.insert(dot);
@@ -202,7 +216,7 @@ impl Node {
             }
             let Some(reply) = entry.reply.take() else { return Ended::Yes };
             if matches!(error, StoreError::Sealed { .. }) && Self::may_try_again(entry.until_us, kernel) {
-                node.write_again(entry, reply, kernel);
+                node.mint_again(entry, reply, kernel);
             } else {
                 node.give(reply, Err(refused_by_store(&error)), kernel);
             }
@@ -272,15 +286,16 @@ impl Node {
                         self.give(reply, Ok(Response::Written { context }), kernel);
                     }
                 }
-                PutEffect::Fail(error) if is_turning(&error) && Self::may_try_again(entry.until_us, kernel) => {
-                    if let Some(reply) = entry.reply.take() {
-                        self.write_again(entry, reply, kernel);
-                    }
-                }
                 PutEffect::Fail(error) => {
-                    cover!("put.failed_after_begin");
-                    say!(kernel, "node-{} fails write {}: {error}", self.me, entry.write);
-                    if let Some(reply) = entry.reply.take() {
+                    let Some(reply) = entry.reply.take() else { continue };
+                    // The engine has the write, or has yet to come to it.
+                    let error = NotEnough { begun: true, ..error };
+                    let made = !entry.set.is_empty();
+                    if is_turning(&error) && made && Self::may_try_again(entry.until_us, kernel) {
+                        self.send_again(entry, error, reply, kernel);
+                    } else {
+                        cover!("put.failed_after_begin");
+                        say!(kernel, "node-{} fails write {}: {error}", self.me, entry.write);
                         self.give(reply, Err(not_enough(&error)), kernel);
                     }
                 }
@@ -290,15 +305,53 @@ impl Node {
         Ended::No
     }
 
-    /// The same write under the newer ring. Over the version that was made already, if there is one: whoever has that gets
-    /// the new one in its place.
-    fn write_again(&mut self, entry: &PutEntry, reply: ReplyTo, kernel: &mut Kernel) {
-        let mut write = entry.again.clone();
-        if !entry.context.is_empty() {
-            cover!("ring.write_again_over_itself");
-            write.ask.context = entry.context.clone();
-        }
+    /// The same write under the newer ring: nothing was made of it yet.
+    fn mint_again(&mut self, entry: &PutEntry, reply: ReplyTo, kernel: &mut Kernel) {
+        let write = entry.again.clone().expect("one that goes on has a version");
         self.try_again(Once::Write(write), reply, entry.until_us, kernel);
+    }
+
+    /// The same version under the newer ring.
+    fn send_again(&mut self, entry: &PutEntry, last: NotEnough, reply: ReplyTo, kernel: &mut Kernel) {
+        let made = Made {
+            key: entry.key,
+            write: entry.write,
+            set: entry.set.clone(),
+            digest: entry.digest,
+            dot: entry.dot,
+            context: entry.context.clone(),
+            epoch: entry.epoch,
+            homes: entry.homes.clone(),
+            last,
+        };
+        self.try_again(Once::Made(Box::new(made)), reply, entry.until_us, kernel);
+    }
+
+    /// Sends a version that exists to the homes as they are now.
+    pub(super) fn go_on(&mut self, machine: Put, made: Made, reply: ReplyTo, until_us: u64, kernel: &mut Kernel) {
+        let entry = PutEntry {
+            homes: homes_of(&self.view, self.shape.partition(made.key)),
+            key: made.key,
+            write: made.write,
+            epoch: self.epoch(),
+            again: None,
+            until_us,
+            seen: Causality::default(),
+            seen_ts: Timestamp(0),
+            machine,
+            set: made.set,
+            digest: made.digest,
+            dot: made.dot,
+            context: made.context,
+            is_again: true,
+            sent: SmallVec::new(),
+            reply: Some(reply),
+        };
+        let id = self.insert(Entry::Put(Box::new(entry)), kernel);
+        self.with_entry(id, kernel, |node, entry, kernel| {
+            let Entry::Put(entry) = entry else { return Ended::No };
+            node.put_step(id, entry, kernel, |machine, now, effects| machine.start(now, effects))
+        });
     }
 
     fn send_write(
@@ -338,14 +391,17 @@ impl Node {
 
     /// Keeps what `home` misses (§4.6): a note where this node's own record has the write, or else a copy.
     fn keep_hint(&mut self, home: NodeId, entry: &PutEntry, kernel: &mut Kernel) {
+        if home == self.id() {
+            return;
+        }
         let key = self.shape.key(entry.key).record.clone();
         say!(kernel, "node-{} keeps write {} for node-{}", self.me, entry.write, index_of(home));
         let op = match entry.machine.local_hint() {
-            None => {
+            None if !entry.is_again => {
                 cover!("put.note_kept");
                 Op::KeepHint { target: home, key }
             }
-            Some(_) => {
+            _ => {
                 cover!("put.copy_kept");
                 let (set, digest, mode) = (entry.set.clone(), entry.digest, self.shape.bucket_of(entry.key).mode);
                 Op::Merge { key, set, digest, mode, hint_for: Some(home), epoch: entry.epoch, sync: false }

@@ -21,7 +21,7 @@ use dynamo_merkle::{Shape, Tree};
 use dynamo_ring::Partition;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use tracing::{error, info, warn};
 
 /// Identity, bounds and shape of a [`Core`].
@@ -84,8 +84,6 @@ pub struct Core {
     settings: CoreSettings,
     totals: Totals,
     epochs: Epochs,
-    /// A commit failed: what the engine has is not known until it is opened again.
-    broken: bool,
     /// The engine was opened again and what is in memory is not, or not wholly, of what it has.
     stale: bool,
     /// See [`Opened::lost_tail`].
@@ -117,10 +115,16 @@ impl Core {
         let fences = Fences::load(&*engine)?;
         let loaded = load::load(&*engine, settings.tree_shape)?;
         let trees = Trees::new(settings.tree_shape);
-        let live = Arc::new(Live { engine, counters: Counters::default(), trees, fences, hinted: PerPartition::new() });
+        let live = Arc::new(Live {
+            engine,
+            counters: Counters::default(),
+            trees,
+            fences,
+            hinted: PerPartition::new(),
+            broken: AtomicBool::new(false),
+        });
         let totals = Totals { commit: found.commit.max(opened.high_water), ..found };
-        let mut core =
-            Core { live, settings, totals, epochs, broken: false, stale: false, lost_tail: opened.lost_tail };
+        let mut core = Core { live, settings, totals, epochs, stale: false, lost_tail: opened.lost_tail };
         // Its commit also ends the validity of a clean mark.
         core.reserve_block(1, Batch::new())?;
         opened.trees_rebuilt = core.take_trees(loaded)?;
@@ -225,7 +229,7 @@ impl Core {
     }
 
     pub(crate) fn try_reopen(&mut self) -> Result<bool, EngineError> {
-        self.broken = true;
+        self.live.broken.store(true, Ordering::Release);
         let engine = self.live.engine.clone();
         engine.reopen()?;
         let found = Totals::load(&*engine)?;
@@ -242,7 +246,7 @@ impl Core {
             self.take_up(&*engine, found)?;
             self.stale = false;
         }
-        self.broken = false;
+        self.live.broken.store(false, Ordering::Release);
         info!(commit, "the engine is open again");
         Ok(commit < committed)
     }
@@ -287,9 +291,9 @@ impl Core {
         self.settings.identity.incarnation = incarnation;
     }
 
-    /// A commit failed, and all operations do until [`Core::reopen`].
+    /// A commit or a sync failed, and all operations do until [`Core::reopen`].
     pub fn is_broken(&self) -> bool {
-        self.broken
+        self.live.broken.load(Ordering::Acquire)
     }
 
     /// What is to be kept beside the engine after a sync, for [`OpenFacts::Found`] at the next opening.
@@ -309,13 +313,13 @@ impl Core {
     }
 
     fn check_whole(&self) -> Result<(), EngineError> {
-        if self.broken { Err(EngineError::Broken) } else { Ok(()) }
+        if self.is_broken() { Err(EngineError::Broken) } else { Ok(()) }
     }
 
     /// `totals` are those that hold once the batch is committed, its number among them.
     fn commit(&mut self, batch: Batch, totals: Totals) -> Result<(), EngineError> {
         if let Err(error) = self.live.engine.commit(batch) {
-            self.broken = true;
+            self.live.broken.store(true, Ordering::Release);
             return Err(error);
         }
         self.totals = totals;
@@ -335,7 +339,7 @@ impl Core {
         let next = self.epochs.reserve(writes, &mut batch);
         self.commit_apart(batch)?;
         if let Err(error) = self.live.sync() {
-            self.broken = true;
+            self.live.broken.store(true, Ordering::Release);
             return Err(error);
         }
         self.epochs = next;

@@ -133,6 +133,24 @@ fn a_batch_that_could_not_be_committed_leaves_no_trace() {
 }
 
 #[test]
+fn a_sync_that_fails_is_noticed_although_nothing_is_committed_after_it() {
+    let engine = MemoryEngine::new();
+    let mut core = start(&engine);
+    core.apply(vec![fence(&[Partition(1)], 5)]);
+    // The engine breaks behind the core's back.
+    engine.set_capacity(Some(0));
+    let mut batch = Batch::new();
+    batch.put(Space::Meta, "key".into(), "value".into());
+    assert!(engine.commit(batch).is_err());
+    engine.set_capacity(None);
+    assert!(core.sync().is_err());
+    assert!(core.is_broken(), "else nobody opens it again: the same fence once more commits nothing");
+    core.reopen().unwrap();
+    core.apply(vec![fence(&[Partition(1)], 5)]).into_iter().for_each(|result| assert!(result.is_ok()));
+    core.sync().unwrap();
+}
+
+#[test]
 fn fences_survive_are_never_lowered_and_come_back_after_a_loss() {
     let engine = MemoryEngine::new();
     let mut core = start(&engine);

@@ -287,6 +287,9 @@ impl Store {
             }
             Err(error) => {
                 cover!("disk.sync_failed");
+                // It fails as well, and the core knows then that its engine has to be opened again.
+                let told = self.core.sync();
+                assert!(told.is_err(), "the disk took a sync right after one that failed");
                 Err(StoreError::DiskFailing(error.to_string()))
             }
         };

@@ -57,7 +57,10 @@ impl Replicas {
                 Ok(()) => self.write(id, epoch, write, place),
                 Err(not_served) => Err((place, not_served)),
             },
-            Some(Request::Read(read)) => self.read(id, epoch, read, place),
+            Some(Request::Read(read)) => match self.check_reader(from, epoch) {
+                Ok(()) => self.read(id, epoch, read, place),
+                Err(not_served) => Err((place, not_served)),
+            },
             Some(Request::Put(put)) => {
                 self.coordinator.begin(ClientRequest::Forwarded(put), ReplyTo::Peer { id, place });
                 Ok(())
@@ -144,6 +147,12 @@ impl Replicas {
         };
         let message = format!("the sender is no member of the ring in epoch {own}: {why}");
         Err(NotServed { reason, message, epoch: own })
+    }
+
+    /// Who is outside and does not know it counts itself among the homes, and its own copy may be older than what was
+    /// collected: joined with what others have, that would look new.
+    fn check_reader(&self, from: NodeId, epoch: u64) -> Result<(), NotServed> {
+        if epoch < self.coordinator.cluster.view().ring.epoch() { self.check_sender(from, epoch) } else { Ok(()) }
     }
 
     /// Whether this node is a home of the key in a ring that is not older than the request's. (Whether it still takes

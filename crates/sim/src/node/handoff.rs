@@ -116,6 +116,8 @@ impl Node {
         if let Some(delivery) = self.handoff.deliveries.get_mut(&target) {
             delivery.on_target_down();
         }
+        // Its links end because it left, and others get its hints: nothing else would begin that again.
+        self.look_for_gone(kernel);
     }
 
     pub(super) fn handoff_replied(&mut self, reply: ReplicaReply, kernel: &mut Kernel) {
@@ -130,6 +132,7 @@ impl Node {
             _ => Refusal::Invalid,
         };
         cover!("handoff.refused");
+        say!(kernel, "node-{} keeps a hint for node-{target}, which was refused: {refusal:?}", self.me);
         self.refuse(target, &key, refusal, kernel);
     }
 

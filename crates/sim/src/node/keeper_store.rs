@@ -144,8 +144,9 @@ impl Node {
         let done = match (what, result) {
             (KeeperAsk::Merge, result) => return self.keeper_merged(ticket, result.map(|_| ()), kernel),
             (KeeperAsk::Collect, result) => return self.keeper_collected(ticket, result, kernel),
-            (_, Err(_)) => {
+            (_, Err(error)) => {
                 cover!("keeper.store_failed");
+                say!(kernel, "node-{}'s engine fails its keeper: {error}", self.me);
                 StoreDone::Failed
             }
             (_, Ok(Outcome::MetaSet | Outcome::Fenced | Outcome::Mended(_))) => StoreDone::Kept,

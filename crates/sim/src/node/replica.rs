@@ -19,7 +19,11 @@ pub fn reply(id: u64, result: Result<Outcome, StoreError>, durable: bool) -> Rep
     let reply = match result {
         Ok(Outcome::State(state)) => Reply::State(state),
         Ok(_) => Reply::Ack { durable },
-        Err(error) => Reply::Refusal(refusal_of_store(&error), 0),
+        Err(error) => {
+            // Who sent it may have an older ring, and asks for the newer one.
+            let epoch = if let StoreError::Sealed { fence } = error { fence } else { 0 };
+            Reply::Refusal(refusal_of_store(&error), epoch)
+        }
     };
     ReplicaReply { id, reply }
 }
@@ -50,7 +54,11 @@ impl Node {
             ReplicaAsk::Write(write) => {
                 self.check_sender(from).and_then(|()| self.serve_write(place, epoch, write, kernel))
             }
-            ReplicaAsk::Read { key, digest, strict } => self.serve_read(place, epoch, (key, digest, strict), kernel),
+            ReplicaAsk::Read { key, digest, strict } => {
+                // Who is outside and does not know it counts its own copy, which may be older than what was collected.
+                let known = if epoch < self.epoch() { self.check_sender(from) } else { Ok(()) };
+                known.and_then(|()| self.serve_read(place, epoch, (key, digest, strict), kernel))
+            }
             ReplicaAsk::Keep(question) => {
                 self.keeper_asked(from, place, *question, kernel);
                 Ok(())
@@ -62,6 +70,7 @@ impl Node {
             }
         };
         if let Err((refusal, epoch)) = refused {
+            say!(kernel, "node-{} refuses what node-{from} asks: {refusal:?}, epoch {epoch}", self.me);
             let reply = ReplicaReply { id, reply: Reply::Refusal(refusal, epoch) };
             kernel.send_reply(stream, generation, reply, 0);
         }

@@ -8,7 +8,7 @@ use dynamo_version::SiblingSet;
 use smallvec::SmallVec;
 
 use super::World;
-use crate::check::Violation;
+use crate::{check::Violation, world::id_of};
 
 /// How often it is looked whether all is settled, microseconds.
 const STEP_US: u64 = 250_000;
@@ -56,12 +56,15 @@ impl World {
         for (number, host) in self.hosts.iter().enumerate().filter(|(_, host)| !host.retired) {
             let Some(node) = &host.node else { return Some(format!("node-{number} is not running")) };
             let (leftovers, refilling) = node.upkeep();
+            // Nobody takes what a node still has that was removed for good.
+            let heard = newest.charter.takes_from(id_of(number as u8));
+            let (leftovers, hints) = if heard { (leftovers, node.hints_held()) } else { (0, 0) };
             let checks = [
                 (newest.version - node.ring_version(), "versions of the ring's register to learn"),
                 (leftovers as u64, "partitions to let go"),
                 (refilling as u64, "partitions to be filled with"),
                 (node.requests_in_flight() as u64, "requests in flight"),
-                (node.hints_held(), "hints held"),
+                (hints, "hints held"),
                 (node.hints_sent() as u64, "hints sent and not confirmed"),
                 (node.streams_down(&nodes) as u64, "streams to open"),
                 (node.store_waits() as u64, "operations in its store's queue"),

@@ -75,6 +75,11 @@ impl Node {
     /// No home can be reached: this node stands in for one (§4.6).
     fn coordinate_here(&mut self, entry: &mut ForwardEntry, kernel: &mut Kernel) -> Ended {
         let Some(reply) = entry.reply.take() else { return Ended::Yes };
+        if !self.is_member() {
+            cover!("collect.outsider_mints_nothing");
+            self.give(reply, Err(Refused::NotReady), kernel);
+            return Ended::Yes;
+        }
         let write = Box::new(Write { forwarded: true, ..entry.write.clone() });
         kernel.node_after(0, self.me, self.life, NodeEvent::CoordinateHere { write, reply });
         Ended::Yes

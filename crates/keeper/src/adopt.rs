@@ -9,7 +9,7 @@ use dynamo_ring::{Partition, Ring, charter::Charter, register::Value};
 use crate::{
     effect::{Effect, Effects, StoreAsk},
     fill::Fill,
-    keeper::{Asked, Keeper, Situation, Ticket, WHOLE_KEY, encode_whole},
+    keeper::{Asked, Keeper, OWN_REQUEST, Situation, Ticket, WHOLE_KEY, encode_whole},
     message::Question,
     registry::{KNOWN_KEY, RegistryEffect},
     step::Step,
@@ -17,6 +17,9 @@ use crate::{
 
 /// How often nodes that seem to have a newer value are asked for it, microseconds.
 const PULL_US: u64 = 100_000;
+
+/// For how long a node may be fenced for a ring that it does not know, microseconds, before it asks the register.
+const AHEAD_US: u64 = 2_000_000;
 
 /// A value that is being kept.
 #[derive(Debug)]
@@ -50,6 +53,7 @@ impl Keeper {
             self.keep_learnt(at, effects);
         } else {
             let epoch = charter.ring().epoch();
+            self.fenced_to = self.fenced_to.max(epoch);
             self.store(Ticket::LearntFence, StoreAsk::Fence { partitions, epoch, floor }, effects);
         }
     }
@@ -174,6 +178,22 @@ impl Keeper {
         for id in to {
             self.versions.insert(id, value.version());
             self.ask(id, Asked::Newer, Question::Tell(value.clone()), effects);
+        }
+    }
+
+    /// A node that crashed between fencing and keeping a value that nobody else has learnt refuses everybody's requests, and
+    /// nobody would ever tell it why: it asks the register, by a turn of its own. That finds the value if it was chosen.
+    pub(crate) fn look_ahead_of_the_ring(&mut self, at: &Situation<'_>, effects: &mut Effects) {
+        let charter = self.charter().clone();
+        let ahead = self.fenced_to > charter.ring().epoch() && charter.change().is_none();
+        if !ahead || self.learning.is_some() || charter.ring().member(self.me).is_none() {
+            self.ahead_since = None;
+            return;
+        }
+        let since = *self.ahead_since.get_or_insert(at.now);
+        if at.now >= since.saturating_add(AHEAD_US) && !self.registry.is_changing() {
+            self.ahead_since = Some(at.now);
+            self.change(OWN_REQUEST, self.version(), charter.renew(), at, effects);
         }
     }
 

@@ -159,6 +159,9 @@ pub struct Keeper {
     /// max(R, N - R + 1), the largest over the buckets.
     pub(crate) needed: usize,
     pub(crate) next_ask: u64,
+    /// The highest epoch that this node has raised a fence for, and since when that has been ahead of its ring.
+    pub(crate) fenced_to: u64,
+    pub(crate) ahead_since: Option<u64>,
     pub(crate) next_pull: u64,
     pub(crate) fetched: u64,
     /// The newest value is of this node's own making: it tells the others.
@@ -214,6 +217,8 @@ impl Keeper {
             versions: BTreeMap::new(),
             needed: usize::from(charter.ring().n()) / 2 + 1,
             next_ask: 0,
+            fenced_to: kept.fences.iter().copied().max().unwrap_or(0),
+            ahead_since: None,
             next_pull: 0,
             fetched: 0,
             made: false,
@@ -511,6 +516,7 @@ impl Keeper {
         self.look_at_lonely(effects);
         self.ask_to_be_admitted(at, effects);
         self.ask_to_be_released(at, effects);
+        self.look_ahead_of_the_ring(at, effects);
         self.advance(at, effects);
     }
 

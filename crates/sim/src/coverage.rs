@@ -54,7 +54,6 @@ pub const BRANCHES: &[(&str, &str)] = &[
     ("identity.new_incarnation", "an empty disk is another life"),
     ("identity.refused", "a disk of another node is not taken"),
     ("identity.gone", "a node that left and has nothing to hand over does not start again"),
-    ("identity.gone_holding", "a node that left starts again, for it holds something for others"),
     ("handoff.for_who_left", "a hint for a node that is no home any more goes to one that is"),
     ("get.refilling", "a strict read is refused by a home that is not filled yet"),
     ("keeper.answer_late", "a keeper's question is not answered in time"),

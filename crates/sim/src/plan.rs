@@ -60,6 +60,15 @@ pub struct ClusterPlan {
     pub hints_bytes_max: u64,
     /// Siblings that a key may have before blind writes are refused.
     pub siblings_max: u16,
+    /// How often tombstones are collected at most, milliseconds; 0: never. (An hour by default, and here as often as a run
+    /// has minutes.)
+    #[serde(default = "collect_every_ms")]
+    pub collect_every_ms: u32,
+}
+
+/// What plans have that do not say.
+pub fn collect_every_ms() -> u32 {
+    10_000
 }
 
 /// What an acknowledgement promises (§6.1).

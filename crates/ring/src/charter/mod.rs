@@ -246,7 +246,13 @@ impl Charter {
     /// ahead. None without a change.
     pub fn unseal(&self) -> Option<Charter> {
         self.change.as_ref()?;
-        Some(Charter { ring: self.same_owners(), ..self.clone() })
+        Some(self.renew())
+    }
+
+    /// The same owners at the next epoch: who has prepared for that, and then did not hear that it had come, serves again.
+    #[must_use]
+    pub fn renew(&self) -> Charter {
+        Charter { ring: self.same_owners(), ..self.clone() }
     }
 
     /// Takes the change back: the present step is dropped, at the next epoch, and those that were taken are to be undone.

@@ -120,7 +120,7 @@ pub fn check(evidence: &Evidence<'_>) -> Option<Violation> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::{BucketPlan, ClusterPlan, DurabilityPlan, NetworkPlan};
+    use crate::plan::{BucketPlan, ClusterPlan, DurabilityPlan, NetworkPlan, collect_every_ms};
 
     /// A plan of one key in one bucket.
     pub fn plan(bucket: BucketPlan) -> Plan {
@@ -136,6 +136,7 @@ mod tests {
                 durability: DurabilityPlan::Fsync,
                 hints_bytes_max: 1 << 20,
                 siblings_max: 100,
+                collect_every_ms: collect_every_ms(),
             },
             network: NetworkPlan { latency_us: 100, jitter_us: 100 },
             buckets: vec![bucket],

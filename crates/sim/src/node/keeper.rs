@@ -94,7 +94,7 @@ impl Keeping {
         let (whole, first) = (whole?.filter(|_| !store.lost_tail()), Charter::first(shape.ring.clone()));
         let fences = shape.ring.partitions().iter().map(|partition| store.fence(partition)).collect();
         let kept = Kept { register: registry::Kept { state: state?, known: known?, lives: lives? }, whole, fences };
-        let keeper = Keeper::new(id_of(me), incarnation, &first, &kept, settings(store), time)
+        let keeper = Keeper::new(id_of(me), incarnation, &first, &kept, settings(store, shape), time)
             .unwrap_or_else(|error| panic!("a simulated disk holds what no node wrote: {error}"));
         Ok(Self {
             keeper,
@@ -110,11 +110,9 @@ impl Keeping {
     }
 }
 
-/// How often tombstones are collected at most: an hour by default, and here as often as a run has minutes.
-const COLLECT_EVERY_US: u64 = 10_000_000;
-
 /// The node's, with its defaults.
-fn settings(store: &Store) -> Settings {
+fn settings(store: &Store, shape: &Shape) -> Settings {
+    let cluster = &shape.plan.cluster;
     let shape = store.with_tree(Partition(0), Tree::shape);
     let comparison = ComparisonSettings::new(dynamo_storage::tree_hash, shape);
     let answering =
@@ -145,7 +143,7 @@ fn settings(store: &Store) -> Settings {
         forget_max: 512,
         ask_us: 200_000,
         ask_sealed_us: 20_000,
-        collect_every_us: COLLECT_EVERY_US,
+        collect_every_us: u64::from(cluster.collect_every_ms) * 1000,
     }
 }
 

@@ -38,7 +38,6 @@ pub use self::{
 };
 use crate::{
     chance::{Chance, For},
-    coverage::cover,
     disk::SimDisk,
     message::{Class, ClientRequest},
     world::{Event, Kernel, NodeEvent, Shape, View, id_of},
@@ -152,11 +151,8 @@ impl Node {
         let keeping = Keeping::open(me, identity.incarnation, &shape, &store, now)?;
         let (version, charter) = (keeping.keeper.version(), keeping.keeper.charter().clone());
         let gone = Gone { id: id_of(me), incarnation: identity.incarnation };
-        if charter.gone().contains(&gone) {
-            if !charter.leavers().contains(&gone.id) {
-                return Err(NotStarted::Gone);
-            }
-            cover!("identity.gone_holding");
+        if charter.gone().contains(&gone) && !charter.leavers().contains(&gone.id) {
+            return Err(NotStarted::Gone);
         }
         let view = kernel.view_of(version, &charter);
         let place = kernel.places[usize::from(me)];

@@ -3,7 +3,7 @@
 use crate::{
     chance::{Chance, For},
     fault::{Fault, TimedFault},
-    plan::{BucketPlan, ClusterPlan, DurabilityPlan, NetworkPlan, OpKind, Plan, PlannedOp},
+    plan::{BucketPlan, ClusterPlan, DurabilityPlan, NetworkPlan, OpKind, Plan, PlannedOp, collect_every_ms},
 };
 
 /// When clients begin, milliseconds: nodes know each other by then.
@@ -43,6 +43,7 @@ pub fn five(seed: u64, chance: &mut Chance, run_ms: u32) -> Plan {
             durability: DurabilityPlan::Fsync,
             hints_bytes_max: 16 << 20,
             siblings_max: 60,
+            collect_every_ms: collect_every_ms(),
         },
         network: NetworkPlan {
             latency_us: chance.between(50, 1_000) as u32,

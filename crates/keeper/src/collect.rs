@@ -1,7 +1,7 @@
 //! Collecting tombstones, and the names of actors who are gone, on proof (§4.4): a deleted key never comes back.
 //!
-//! A *round*: one member calls it ([`caller`]) and asks all members, stage by stage. The owner of each token finds what is
-//! spent in its partition and asks the other homes whether they have exactly that ([`owner`]). All members say for keys of
+//! A *round*: one member calls it (`collect/caller.rs`) and asks all members, stage by stage. The owner of each token finds what is
+//! spent in its partition and asks the other homes whether they have exactly that (`collect/owner.rs`). All members say for keys of
 //! which partitions they hold nothing for others. Then the register turns the epoch, with the same owners: who goes by it
 //! takes nothing older any more, neither as a home nor as a hint. When all go by it and have held nothing in between, no
 //! state older than what the homes agreed on is left anywhere, and the owners have the homes remove it, whenever they get

@@ -181,7 +181,7 @@ impl<C: Completion> Store<C> {
         self.shared.incarnation.store(incarnation, Ordering::Release);
     }
 
-    /// The node has drawn the consequences of [`Opened::lost_tail`], durably: the next opening says it no more.
+    /// The node has drawn the consequences of [`Opened::lost_tail`](crate::Opened::lost_tail), durably: the next opening says it no more.
     ///
     /// # Errors
     /// It could not be written: the next opening says it again.

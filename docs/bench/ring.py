@@ -63,7 +63,7 @@ class Cluster:
         self.work.cleanup()
 
     def nodes(self):
-        return {node["name"]: node for node in json.loads((self.dir / "cluster.json").read_text())["nodes"]}
+        return {node["id"]: node for node in json.loads((self.dir / "cluster.json").read_text())["nodes"]}
 
     def cpu_seconds(self):
         return sum(cpu_seconds(node["pid"]) for node in self.nodes().values())

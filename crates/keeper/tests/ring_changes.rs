@@ -124,6 +124,20 @@ fn two_of_three_replace_the_third() {
     world.check_nothing_lost();
 }
 
+/// It refuses everybody's requests of the present epoch, and nobody else knows of a newer one.
+#[test]
+fn a_node_that_crashed_between_fencing_and_keeping_serves_again() {
+    let mut world = World::new(12, 3);
+    world.run_for(3 * S);
+    assert_eq!(world.newest().ring().epoch(), 1);
+    world.crash(2, S);
+    world.fence_ahead(2, 2);
+    world.run_until(15 * S, "the ring is where the fence is", |world| {
+        world.newest().ring().epoch() >= 2 && world.settled()
+    });
+    world.check_nothing_lost();
+}
+
 /// Two old homes are left of what moves, and the step needs both: the one that drives it counts too.
 #[test]
 fn who_drives_a_step_counts_as_sealed_itself() {

@@ -365,6 +365,11 @@ impl World {
         }
     }
 
+    /// As after a crash between the fence for a charter and keeping it.
+    pub fn fence_ahead(&mut self, number: u128, epoch: u64) {
+        self.nodes.get_mut(&id(number)).unwrap().disk.floor = epoch;
+    }
+
     /// Crashes it for good.
     pub fn kill(&mut self, number: u128) {
         let node = self.nodes.get_mut(&id(number)).unwrap();

@@ -143,7 +143,7 @@ fn uuid_of(byte: u8) -> String {
 
 #[test]
 fn spoiled_messages_to_every_method_do_no_harm() {
-    let cluster = Cluster::start(3, &["--zones", "3"]);
+    let cluster = Cluster::start(3, &["--zones", "3", "--set", "cluster.name=local"]);
     cluster.ok(&["put", "k", "v"]);
     let pids: Vec<i32> = ["node-1", "node-2", "node-3"].map(|node| cluster.pid(node)).into();
     let seed: u64 = rand::random();

@@ -161,3 +161,22 @@ fn a_node_that_is_being_added_is_finished_before_another_and_keeps_no_cluster_fr
     assert!(next.get("refused").is_none() && local.record().contains("number: 5"), "no number comes back: {next}");
     local.stop();
 }
+
+#[test]
+fn a_node_that_can_not_be_started_keeps_nobody_else_from_it_and_is_emptied_on_request() {
+    let dir = tempfile::tempdir().unwrap();
+    let (local, port) = Local::new(dir.path());
+    local.stop();
+    let identity = dir.path().join("c/nodes/node-2/data/identity.yaml");
+    fs::write(&identity, "damaged").unwrap();
+
+    let local = Local::open(dir.path(), port).unwrap();
+    assert_eq!(local.ids(), ["node-1", "node-3"]);
+    let told = fs::read_to_string(dir.path().join("supervisor.log")).unwrap();
+    for says in ["node-2 is missing", "identity.yaml is damaged", "restart-node node-2", "replace-node node-2"] {
+        assert!(told.contains(says), "{says}: {told}");
+    }
+    assert!(local.ask(&json!({"restart": "node-2"}))["failed"].as_str().unwrap().contains("is damaged"));
+    assert_eq!(local.ask(&json!({"replace": "node-2"}))["done"]["id"], "node-2");
+    assert_eq!(local.ids(), ["node-1", "node-2", "node-3"]);
+}

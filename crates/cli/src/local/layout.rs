@@ -172,8 +172,8 @@ pub fn check_ports(plans: &[NodePlan]) -> Result<(), Failure> {
         for (what, address) in [("clients", plan.client()), ("peers", plan.peer()), ("HTTP", plan.http())] {
             if let Err(error) = TcpListener::bind(&address) {
                 return Err(Failure::usage(format!(
-                    "can't listen on {address} ({} for {what}): {error}. Stop what listens there, or choose other ports \
-                     with --port (and, for a second cluster, another --dir)",
+                    "can't listen on {address} ({} for {what}): {error}. Nothing was started. Stop what listens there, or \
+                     choose other ports with --port (and another --dir: one that has data keeps its ports)",
                     plan.id
                 )));
             }

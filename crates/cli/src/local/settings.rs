@@ -12,7 +12,7 @@ use super::{
 };
 use crate::failure::Failure;
 
-/// The cluster's name: also part of what seals contexts.
+/// The name of clusters that were made before each had its own.
 const CLUSTER: &str = "local";
 const NODES_DEFAULT: u16 = 5;
 const REPLICAS_DEFAULT: u8 = 3;
@@ -23,6 +23,10 @@ const PARTITIONS_DEFAULT: u32 = 256;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Settings {
+    /// The cluster's name: another one in each directory. Nodes and disks of one never take part in another then, whatever
+    /// ports they meet on and wherever somebody copies a node's files to.
+    #[serde(default = "first_name")]
+    pub name: String,
     /// How many founders.
     pub nodes: u16,
     /// How many zones they are spread over.
@@ -46,6 +50,10 @@ pub struct Settings {
     pub replacing: Option<Replacing>,
 }
 
+fn first_name() -> String {
+    CLUSTER.to_owned()
+}
+
 /// What the flags say; nothing where a flag was not given.
 #[derive(Debug, Clone, Default)]
 pub struct Asked {
@@ -62,7 +70,8 @@ pub struct Asked {
 }
 
 impl Settings {
-    /// Those of the directory; a new directory gets the flags' and the defaults.
+    /// Those of the directory; a new directory gets the flags' and the defaults, and they are for the caller to save: not
+    /// before it is known that they work, or the same directory would be refused with others.
     ///
     /// # Errors
     /// The directory was made with other settings, or can't be used.
@@ -79,12 +88,7 @@ impl Settings {
                 found.same_as(asked, layout.given())?;
                 found
             }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                let made = Self::make(asked);
-                made.check()?;
-                made.save(layout)?;
-                made
-            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Self::make(asked),
             Err(error) => return Err(Failure::file(format!("can't read {}", path.display()), &error)),
         };
         settings.check()?;
@@ -105,6 +109,7 @@ impl Settings {
     fn make(asked: &Asked) -> Self {
         let nodes = asked.nodes.unwrap_or(NODES_DEFAULT);
         Self {
+            name: format!("{CLUSTER}-{:06x}", rand::random::<u32>() >> 8),
             nodes,
             zones: asked.zones.unwrap_or(ZONES_DEFAULT.min(nodes)),
             replication: asked.replication.unwrap_or(REPLICAS_DEFAULT.min(nodes.try_into().unwrap_or(u8::MAX))),
@@ -206,7 +211,7 @@ pub fn node_yaml(settings: &Settings, layout: &Layout, plan: &NodePlan, flags: &
     let seeds: Vec<String> = present.iter().filter(|other| other.id != plan.id).map(NodePlan::peer).collect();
     let mut document = serde_json::json!({
         "cluster": {
-            "name": CLUSTER, "secret": settings.secret, "replication": settings.replication,
+            "name": settings.name, "secret": settings.secret, "replication": settings.replication,
             "partitions": settings.partitions, "members": members, "seeds": seeds,
         },
         "node": {
@@ -257,6 +262,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let asked = Asked { nodes: Some(4), port: Some(9000), ..Default::default() };
         let made = Settings::open(&layout(&dir), &asked).unwrap();
+        made.save(&layout(&dir)).unwrap();
         assert_eq!((made.nodes, made.zones, made.replication, made.port), (4, 3, 3, 9000));
         assert_eq!(made.secret.len(), 32);
         assert_eq!(Settings::open(&layout(&dir), &Asked::default()).unwrap(), made);
@@ -266,11 +272,29 @@ mod tests {
     #[test]
     fn other_settings_than_the_directorys_are_refused_and_named() {
         let dir = tempfile::tempdir().unwrap();
-        Settings::open(&layout(&dir), &Asked::default()).unwrap();
+        Settings::open(&layout(&dir), &Asked::default()).unwrap().save(&layout(&dir)).unwrap();
         let asked = Asked { nodes: Some(3), port: Some(7500), ..Default::default() };
         let Err(Failure::Told(_, message)) = Settings::open(&layout(&dir), &asked) else { panic!("taken") };
         assert!(message.contains("--nodes 5, not 3") && message.contains("--port 7400, not 7500"), "{message}");
         assert!(message.contains("another --dir"), "{message}");
+    }
+
+    #[test]
+    fn settings_that_were_not_saved_bind_nobody() {
+        let dir = tempfile::tempdir().unwrap();
+        Settings::open(&layout(&dir), &Asked::default()).unwrap();
+        let asked = Asked { port: Some(7500), ..Default::default() };
+        assert_eq!(Settings::open(&layout(&dir), &asked).unwrap().port, 7500);
+    }
+
+    #[test]
+    fn no_two_clusters_have_one_name_and_one_without_a_name_keeps_the_first() {
+        let (one, other) = (Settings::make(&Asked::default()), Settings::make(&Asked::default()));
+        assert_ne!(one.name, other.name);
+        let dir = tempfile::tempdir().unwrap();
+        let old = "nodes: 3\nzones: 3\nreplication: 3\npartitions: 256\nport: 7400\nsecret: abc\n";
+        fs::write(dir.path().join("cluster.yaml"), old).unwrap();
+        assert_eq!(Settings::open(&layout(&dir), &Asked::default()).unwrap().name, "local");
     }
 
     #[test]

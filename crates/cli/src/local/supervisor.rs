@@ -19,7 +19,7 @@ use super::{
     roster::id_of,
     settings::{Flags, Settings, node_yaml},
 };
-use crate::failure::Failure;
+use crate::{change::preview::counted, failure::Failure};
 
 /// A node that has not ended so long after SIGTERM is killed.
 pub(super) const STOP_WITHIN: Duration = Duration::from_secs(10);
@@ -113,11 +113,12 @@ impl Supervisor {
         self.nodes.iter_mut().find(|node| node.plan.id == id)
     }
 
-    /// Waits until all are ready, then writes cluster.json and watches them.
+    /// Waits until all are ready, then writes cluster.json and watches them. Where there is data already a node may be
+    /// missing, its disk damaged for example: the others have what it has, and are there for it.
     ///
     /// # Errors
-    /// The first that ended or was not ready in time, with the end of its log. One that is no member yet may be missing.
-    pub async fn ready(&mut self) -> Result<(), Failure> {
+    /// The first that ended or was not ready in time, with the end of its log, if the cluster is a new one or none is ready.
+    pub async fn ready(&mut self, is_new: bool) -> Result<(), Failure> {
         // Draws on a terminal only.
         let spinner = ProgressBar::new_spinner();
         spinner.enable_steady_tick(Duration::from_millis(100));
@@ -129,38 +130,46 @@ impl Supervisor {
                 (plan.id, ended)
             });
         }
-        let joining = self.settings.joining().map(|added| id_of(added.number));
-        let mut ready = 0;
-        let mut failed = None;
-        spinner.set_message(format!("starting {} nodes", self.nodes.len()));
+        let mut missing = Vec::new();
+        spinner.set_message(format!("starting {}", counted(self.nodes.len() as u32, "node")));
         while let Some(ended) = waiting.join_next().await {
             match ended.expect("waiting does not panic") {
                 (id, Ok(())) => self.node(&id).expect("it was started").serves = true,
-                (id, Err(failure)) if Some(&id) == joining.as_ref() => self.missing(&id, failure),
-                (_, Err(failure)) => {
-                    failed = Some(failure);
-                    break;
-                }
+                (_, Err(failure)) if is_new => return Err(failure),
+                (id, Err(failure)) => missing.push((id, failure)),
             }
-            ready += 1;
-            spinner.set_message(format!("{ready} of {} nodes are ready", self.nodes.len()));
+            let ready = self.nodes.iter().filter(|node| node.serves).count();
+            spinner.set_message(format!("{ready} of {} are ready", counted(self.nodes.len() as u32, "node")));
         }
         spinner.finish_and_clear();
-        if let Some(failure) = failed {
-            return Err(failure);
+        if missing.len() == self.nodes.len() {
+            return Err(missing.swap_remove(0).1);
         }
+        missing.into_iter().for_each(|(id, failure)| self.missing(&id, failure));
         self.nodes.iter().filter(|node| node.serves).for_each(|node| self.watch(node));
         self.write_cluster_file()
     }
 
-    /// A node that was being added when the cluster was stopped can't be started.
+    /// A node that can't be started.
     fn missing(&mut self, id: &str, failure: Failure) {
         if let Some(node) = self.node(id) {
             node.process.signal(Signal::KILL);
         }
         let dir = self.layout.given().display();
-        eprintln!("{id}, which was being added, is missing: {}", message(failure));
-        eprintln!("The others run. Try it again with\n  dynamo local add-node --dir {dir}");
+        eprintln!("{id} is missing: {}", message(failure));
+        if self.settings.joining().is_some_and(|added| id_of(added.number) == id) {
+            return eprintln!(
+                "The others run. It was being added: try it again, or take it away, with\n  \
+                 dynamo local add-node --dir {dir}\n  \
+                 dynamo local remove-node {id} --dir {dir}"
+            );
+        }
+        eprintln!(
+            "The others run. Once what is wrong with it is put right, bring it back; or, if its disk is lost, have it begin \
+             with an empty one (its files are kept), with\n  \
+             dynamo local restart-node {id} --dir {dir}\n  \
+             dynamo local replace-node {id} --dir {dir}"
+        );
     }
 
     /// The nodes as cluster.json has them.
@@ -180,7 +189,7 @@ impl Supervisor {
 
     /// Stops all nodes: asks them, waits, then kills.
     pub async fn stop(mut self) {
-        eprintln!("stopping {} nodes", self.nodes.len());
+        eprintln!("stopping {}", counted(self.nodes.len() as u32, "node"));
         remove_cluster_file(&self.layout);
         self.nodes.iter().for_each(|node| node.process.signal(Signal::TERM));
         let deadline = Instant::now() + STOP_WITHIN;

@@ -32,10 +32,10 @@ Examples:
   dynamo local kill-node node-2                 # from another terminal, as kill -9 does
   dynamo local restart-node node-2
   dynamo local add-node                         # a sixth node, which joins the ring
-  dynamo local remove-node node-1               # it leaves the ring, hands over what it has, and stops
+  dynamo local remove-node node-1               # it leaves the ring, and stops
 
-Every node is a process of its own on 127.0.0.1, with three ports: for clients from --port on, for its peers 1000 above,
-for /metrics, /healthz and /readyz 2000 above. Once all are ready, DIR/cluster.json names them. Ctrl-C stops them all;
+Every node is a process of its own on 127.0.0.1, with three ports: for clients from --port on, for its peers 1000 above, \
+for /metrics, /healthz and /readyz 2000 above. Once all are ready, DIR/cluster.json names them. Ctrl-C stops them all; \
 the same DIR again reopens the same data, with the settings it was made with.";
 
 /// Runs a whole cluster on this machine until Ctrl-C
@@ -152,8 +152,10 @@ impl Command {
             partitions: self.partitions,
             port: self.port,
         };
+        let is_new = !layout.settings_file().exists();
         let settings = Settings::open(&layout, &asked)?;
         check_ports(&settings.present(&layout))?;
+        settings.save(&layout)?;
         let flags = Flags { durability: self.durability.name().to_owned(), sets: self.sets };
         // Before the first child: a signal that comes while they start must not leave them behind.
         let mut stopping = Box::pin(asked_to_stop()?);
@@ -164,7 +166,7 @@ impl Command {
         let ended = tokio::select! {
             ended = async {
                 let _control = Control::listen(&layout, sender)?;
-                supervisor.ready().await?;
+                supervisor.ready(is_new).await?;
                 show(&supervisor, &layout, port)?;
                 match supervisor.supervise(&mut requests).await {}
             } => ended,

@@ -190,12 +190,22 @@ impl Supervisor {
                 eprintln!("{id} serves, pid {}", row.pid);
                 Reply::Done(row)
             }
-            Err(failure) => Reply::Failed(message(failure)),
+            Err(failure) => Reply::Failed(message(failure) + &self.way_out(id)),
         };
         if let Some(node) = self.nodes.iter().find(|node| ready && node.plan.id == id) {
             self.watch(node);
         }
         tell(reply, answer);
+    }
+
+    /// What is left to do with a node that can't be started and is no member: its join may have been taken back, and then it
+    /// never starts again with the disk that it has.
+    fn way_out(&self, id: &str) -> String {
+        if self.settings.joining().is_none_or(|added| id_of(added.number) != id) {
+            return String::new();
+        }
+        let dir = self.layout.given().display();
+        format!("\nIt has not joined, and can be taken away with\n  dynamo local remove-node {id} --dir {dir}")
     }
 
     /// Asks a node to stop, kills it if it does not.

@@ -45,6 +45,8 @@ pub struct State {
     /// Members that are down; and homes to be filled, an answer each time.
     pub down: Vec<&'static str>,
     pub refilling: Vec<u32>,
+    /// Whom the collection of tombstones waits for.
+    pub waited_for: Vec<&'static str>,
     /// So many plans are refused, since nobody has heard of the node.
     pub unheard: u32,
     pub planned: Vec<PlanRequest>,
@@ -79,6 +81,7 @@ impl Fake {
             members_after: vec!["node-1", "node-2", "node-3", "node-4"],
             down: Vec::new(),
             refilling: Vec::new(),
+            waited_for: Vec::new(),
             unheard: 0,
             planned: Vec::new(),
             applied: Vec::new(),
@@ -228,7 +231,15 @@ impl RingAdmin for Service {
         }
         let refilling = if state.refilling.is_empty() { 0 } else { state.refilling.remove(0) };
         let (version, epoch) = (state.version, state.epoch);
-        Ok(Response::new(ProgressResponse { version, epoch, change, refilling, ..ProgressResponse::default() }))
+        let collecting_waits_for = state.waited_for.iter().map(ToString::to_string).collect();
+        Ok(Response::new(ProgressResponse {
+            version,
+            epoch,
+            change,
+            refilling,
+            collecting_waits_for,
+            ..ProgressResponse::default()
+        }))
     }
 
     async fn receipt(&self, request: Request<ReceiptRequest>) -> Result<Response<ReceiptResponse>, Status> {

@@ -159,6 +159,27 @@ fn a_node_is_emptied_only_while_all_others_are_up_and_full_and_nothing_changes()
 }
 
 #[test]
+fn a_node_that_has_the_only_copy_is_not_emptied() {
+    let local = Local::start("done");
+    local.fake.with(|state| state.members = vec!["node-4"]);
+    let Ended { code, err, .. } = local.run("replace-node node-4");
+    assert_eq!((code, local.asked()), (3, vec!["find".to_owned()]), "{err}");
+    assert!(err.contains("nothing was changed: no other node has what node-4 has"), "{err}");
+}
+
+#[test]
+fn one_whose_join_was_taken_back_gives_its_receipt_before_it_is_removed() {
+    let local = Local::start("joining");
+    local.fake.with(|state| {
+        state.waited_for = vec!["node-4"];
+        state.receipts = vec![receipt(false), receipt(true)];
+    });
+    let Ended { code, out, err } = local.run("remove-node node-4");
+    assert_eq!((code, local.asked()), (0, vec!["find".to_owned(), "remove".to_owned()]), "{err}");
+    assert!(out.contains("node-4 may be switched off for good"), "{out}");
+}
+
+#[test]
 fn an_emptied_node_is_waited_for_until_it_is_full() {
     let local = Local::start("done");
     local.fake.with(|state| {

@@ -29,7 +29,7 @@ Examples:
   dynamo local add-node                         # the next zone in turn
   dynamo local add-node --zone zone-b --weight 2
 
-The node gets the next number and the next free ports. The command ends when it has its part of the ring. If it is
+The node gets the next number and the next free ports. The command ends when it has its part of the ring. If it is \
 interrupted, the same command goes on where it was.";
 
 /// So long news of a new node take to reach the others, at most.
@@ -87,6 +87,20 @@ async fn check_member(client: &Client, id: &str) -> Result<(), Failure> {
     Ok(())
 }
 
+/// One whose join was taken back may never join with the disk that it has.
+fn with_way_out(failure: Failure, id: &str) -> Failure {
+    match failure {
+        Failure::Told(exit, message) => Failure::Told(
+            exit,
+            format!(
+                "{message}\n{id} runs still, and holds no data of the ring: run the same command again, or take it away with \
+                 `dynamo local remove-node {id}` and add another"
+            ),
+        ),
+        other => other,
+    }
+}
+
 /// The members hear of a new node from each other, which takes a moment.
 async fn until_heard_of(client: &Client, id: &str, edits: &[RingEdit]) -> Result<(), Failure> {
     let until = Instant::now() + HEARD_WITHIN;
@@ -107,7 +121,7 @@ async fn until_heard_of(client: &Client, id: &str, edits: &[RingEdit]) -> Result
                 Err(error) => return Err(error.into()),
             };
             if Instant::now() >= until {
-                return Err(not_yet);
+                return Err(with_way_out(not_yet, id));
             }
             sleep(EVERY).await;
         }

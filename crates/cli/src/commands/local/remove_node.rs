@@ -26,7 +26,7 @@ const EXAMPLES: &str = "\
 Examples:
   dynamo local remove-node node-1
 
-The node has to run: it hands over all that it has. It is stopped once its receipt says that it may be; its directory is
+The node has to run: it hands over all that it has. It is stopped once its receipt says that it may be; its directory is \
 kept under another name. If the command is interrupted, the same command goes on where it was.";
 
 /// Has a node of the running cluster leave the ring, and stops it
@@ -58,8 +58,11 @@ impl Command {
             let change = Change { edits, allow_fewer_than_n, planned: None, question: Question::Apply };
             flow::make(&client, change, &How::at_once(), false).await?;
         }
-        // One that never was a member has nothing, and may not even run.
-        if is_member || !matches!(found, Reply::Joining(_)) {
+        // One that never was a member has nothing, and may not even run; unless its join was taken back: it may hold hints
+        // for others, and tombstones are kept until it has said that it does not.
+        let leaves =
+            || async { Ok::<_, Failure>(client.ring_changes().progress().await?.collecting_waits_for.contains(&id)) };
+        if is_member || !matches!(found, Reply::Joining(_)) || leaves().await? {
             check_receipt(&client, &id, &layout).await?;
         }
         match control::ask_any(&layout, &Request::Remove(id.clone())).await? {
@@ -78,6 +81,9 @@ async fn check_receipt(client: &Client, id: &str, layout: &Layout) -> Result<(),
         return Ok(());
     }
     let dir = layout.given().display();
-    eprintln!("It still runs. Go on later with\n  dynamo local remove-node {id} --dir {dir}");
+    eprintln!(
+        "It was not stopped. Go on later with\n  dynamo local remove-node {id} --dir {dir}\nIf it can't be started any more, \
+         what it may hold for others is given up first, with\n  dynamo node remove {id}"
+    );
     Err(Failure::Silent(Exit::NotFound))
 }

@@ -2,12 +2,13 @@
 
 use clap::Args;
 use dynamo_client::{Client, Config, Routing};
+use dynamo_wire::v1::ProgressResponse;
 use indicatif::{ProgressBar, ProgressStyle};
 use tokio::time::Duration;
 
 use super::{Dir, members::connect};
 use crate::{
-    change::watch,
+    change::{preview::counted, watch},
     failure::Failure,
     local::{
         control::{self, Reply, Request},
@@ -20,8 +21,11 @@ const EXAMPLES: &str = "\
 Examples:
   dynamo local replace-node node-2
 
-As when a machine is lost with its disk, and another takes its name. The directory that the node had is kept under another
+As when a machine is lost with its disk, and another takes its name. The directory that the node had is kept under another \
 name. The others have to be up and full. If the command is interrupted, the same command goes on where it was.";
+
+/// So long news of the node are waited for at the others, at most.
+const HEARD_WITHIN: Duration = Duration::from_secs(5);
 
 const BAR: &str = "{spinner} {prefix}\n  [{bar:40}] {pos} of {len} partitions";
 
@@ -48,7 +52,9 @@ impl Command {
         // The node itself: the others may not have heard yet that it came with an empty disk.
         let mut config = Config::new(vec![row.endpoint]);
         config.routing = Routing::Server;
-        let partitions = filled(&Client::connect(config).await?, &id, &layout).await?;
+        let itself = Client::connect(config).await?;
+        let partitions = filled(&itself, &id, &layout).await?;
+        seen_full(&connect(&layout, &id).await?, &id, itself.ring_changes().progress().await?.version).await;
         control::ask(&layout, &Request::Refilled(id.clone())).await?;
         output::line(match partitions {
             0 => format!("{id} is full."),
@@ -62,6 +68,15 @@ async fn check_others(client: &Client, id: &str) -> Result<(), Failure> {
     let refuse = |why: String| Err(Failure::unavailable(format!("nothing was changed: {why}")));
     // Members only: one that has left is on its way down, and has handed over what it had.
     let ring = client.describe_ring().await?;
+    let is_member = ring.members.iter().any(|node| node.name == id);
+    if is_member && (ring.replicas == 1 || ring.members.len() == 1) {
+        return refuse(format!(
+            "no other node has what {id} has (N is {}, and the ring has {}), so there is nothing to fill it from. To begin \
+             with no data at all, stop the cluster and use another --dir",
+            ring.replicas,
+            counted(ring.members.len() as u32, "node"),
+        ));
+    }
     let missing: Vec<&str> = ring
         .members
         .iter()
@@ -117,6 +132,16 @@ async fn filled(client: &Client, id: &str, layout: &Layout) -> Result<u64, Failu
         return Err(Failure::Silent(crate::failure::Exit::Unavailable));
     }
     Ok(most)
+}
+
+/// Gives the others a moment to hear that it is full, so that `dynamo ring status` does not say otherwise. That it is full
+/// does not depend on it.
+async fn seen_full(others: &Client, id: &str, version: u64) {
+    let heard = |answer: &ProgressResponse| {
+        answer.version >= version && answer.refilling == 0 && !answer.behind.iter().any(|node| node == id)
+    };
+    let hearing = watch::poll(others, |answer| answer.is_ok_and(heard).then_some(()));
+    let _ = tokio::time::timeout(HEARD_WITHIN, hearing).await;
 }
 
 #[cfg(test)]

@@ -85,6 +85,13 @@ impl Edits<'_> {
         let (mut lost, mut warnings) = (Vec::new(), Vec::new());
         for edit in edits {
             let Some(Edit::Remove(remove)) = &edit.edit else { return Ok(None) };
+            // By its id, as `dynamo ring status` names one whose name nobody remembers.
+            let nameless = remove.node.parse().ok().filter(|id| self.charter.leavers().contains(id));
+            if let Some(id) = nameless.filter(|id| self.known.iter().all(|known| known.info.id != *id)) {
+                warnings.push(format!("{id} left and may still hold something: what only it has is lost"));
+                lost.push(id);
+                continue;
+            }
             let known = self.named(&remove.node)?;
             if !self.charter.leavers().contains(&known.info.id) {
                 return Ok(None);
@@ -254,7 +261,8 @@ impl Edits<'_> {
 
     fn named(&self, name: &str) -> Result<&Known, Status> {
         self.known.iter().find(|known| known.info.name == name).ok_or_else(|| {
-            let names: Vec<&str> = self.known.iter().map(|known| known.info.name.as_str()).collect();
+            let mut names: Vec<&str> = self.known.iter().map(|known| known.info.name.as_str()).collect();
+            names.sort_unstable();
             Status::not_found(format!(
                 "no node {name:?} is known (known are {}): nothing was changed; a node that is to join has to run, with this cluster's name and an address of one of its members in cluster.seeds",
                 names.join(", ")

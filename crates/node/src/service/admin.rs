@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use dynamo_gossip::{Creation, Detector, Disk, NodeInfo, PeerState, Phase};
+use dynamo_version::Mode;
 use dynamo_wire::v1::{
     CreateBucketRequest, CreateBucketResponse, DescribeBucketRequest, DescribeBucketResponse, DescribeRingResponse,
     ErrorCode, ListBucketsRequest, ListBucketsResponse, NodeStatus, RingMember, StatusRequest, StatusResponse,
@@ -137,9 +138,14 @@ impl Admin for AdminService {
         let bucket = Some(settings.to_wire());
         let conflict = |existing: &BucketSettings| {
             let BucketSettings { name, mode, r, w, strict } = existing;
+            let mode = match mode {
+                Mode::Siblings => "siblings",
+                Mode::LastWriteWins => "last-write-wins",
+            };
+            let quorum = if *strict { "strict" } else { "sloppy" };
             let shown = |value: &Option<u8>| value.map_or("majority".to_owned(), |value| value.to_string());
             let message = format!(
-                "bucket {name:?} exists with other settings (mode {mode:?}, R {}, W {}, strict {strict}): nothing was changed; use it as it is, or choose another name",
+                "bucket {name:?} exists with other settings ({mode}, R {}, W {}, {quorum}): nothing was changed; use it as it is, or choose another name",
                 shown(r),
                 shown(w)
             );

@@ -62,17 +62,23 @@ impl Endpoint {
     pub async fn connect_with(&self, routing: Routing) -> Result<Client, Failure> {
         let mut config = self.config()?;
         config.routing = routing;
-        match Client::connect(config).await {
-            Ok(client) => Ok(client),
-            Err(error) => {
-                let mut failure = Failure::from(error);
-                if let (None, Failure::Told(_, message)) = (&self.endpoint, &mut failure) {
-                    message.push_str("\nStart a cluster with `dynamo local`, or name one with --endpoint.");
-                }
-                Err(failure)
-            }
-        }
+        Ok(Client::connect(config).await?)
     }
+}
+
+/// A key as an argument that can be copied to a shell, with its bucket where that has to be named.
+pub fn to_copy(bucket: &str, key: &str) -> String {
+    let bare = |c: char| c.is_ascii_alphanumeric() || "_-.:/@%+,".contains(c);
+    let quoted = match key.chars().all(bare) && !key.is_empty() {
+        true => key.to_owned(),
+        false => format!("'{}'", key.replace('\'', "'\\''")),
+    };
+    let bucket = match bucket {
+        "" | dynamo_wire::DEFAULT_BUCKET => String::new(),
+        other => format!("--bucket {other} "),
+    };
+    let apart = if key.starts_with('-') { "-- " } else { "" };
+    format!("{bucket}{apart}{quoted}")
 }
 
 /// A context as it was printed, back to bytes.
@@ -90,6 +96,14 @@ pub fn context(given: Option<&str>) -> Result<Vec<u8>, Failure> {
 mod tests {
     use super::*;
     use crate::failure::Exit;
+
+    #[test]
+    fn a_key_to_copy_is_one_word_of_a_shell_and_no_flag() {
+        assert_eq!(to_copy("default", "cart:alice"), "cart:alice");
+        assert_eq!(to_copy("b", "two words"), "--bucket b 'two words'");
+        assert_eq!(to_copy("b", "-k"), "--bucket b -- -k");
+        assert_eq!(to_copy("default", "it's $HOME"), "'it'\\''s $HOME'");
+    }
 
     #[test]
     fn a_context_comes_back_as_it_was_printed_and_a_damaged_one_is_wrong_usage() {

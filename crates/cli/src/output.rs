@@ -1,6 +1,9 @@
 //! How results look: tables and sentences for people, JSON documents for programs.
 
-use std::io::{self, Write};
+use std::{
+    env,
+    io::{self, Write},
+};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use clap::ValueEnum;
@@ -45,7 +48,9 @@ pub fn document(document: &impl Serialize) -> Result<(), Failure> {
 pub fn table(header: &[&str], right: &[&str], rows: Vec<Vec<String>>) -> Table {
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
-    table.set_header(header.iter().map(|name| Cell::new(name).add_attribute(Attribute::Bold)));
+    // Decides by itself that what is no terminal gets no attributes.
+    let bold = |name| Cell::new(name).add_attribute(Attribute::Bold);
+    table.set_header(header.iter().map(|name| if plain() { Cell::new(name) } else { bold(name) }));
     table.add_rows(rows);
     for (index, name) in header.iter().enumerate() {
         if let Some(column) = table.column_mut(index) {
@@ -56,6 +61,12 @@ pub fn table(header: &[&str], right: &[&str], rows: Vec<Vec<String>>) -> Table {
         }
     }
     table
+}
+
+/// Whether the person, or the terminal, wants no attributes (<https://no-color.org>).
+fn plain() -> bool {
+    env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
+        || env::var_os("TERM").is_some_and(|term| term == "dumb")
 }
 
 /// Writes a table to standard output, without blanks at the ends of lines.

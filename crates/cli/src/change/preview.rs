@@ -27,8 +27,10 @@ pub fn print(plan: &PlanResponse) -> Result<(), Failure> {
 
 /// What changes, for somebody who is about to apply it.
 pub fn print_summary(plan: &PlanResponse) -> Result<(), Failure> {
-    let changed = plan.nodes.iter().filter(|node| node.change != "stays" || differs(node));
-    print_nodes(changed)?;
+    let mut changed = plan.nodes.iter().filter(|node| node.change != "stays" || differs(node)).peekable();
+    if changed.peek().is_some() {
+        print_nodes(changed)?;
+    }
     print_sums(plan)
 }
 

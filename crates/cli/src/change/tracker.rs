@@ -120,11 +120,19 @@ fn part_done(change: &RingChange) -> f64 {
     ((f64::from(change.steps_done) + in_step) / steps).min(1.0)
 }
 
+/// "node-6 joins", or "taking back: node-6 joins".
+pub fn what(change: &RingChange) -> String {
+    match change.cancelled {
+        // As nodes mark it.
+        true => format!("taking back: {}", change.what.trim_end_matches(" (taken back)")),
+        false => change.what.clone(),
+    }
+}
+
 impl UnderWay {
     /// "node-6 joins".
     pub fn what(&self) -> String {
-        let RingChange { what, cancelled, .. } = &self.change;
-        if *cancelled { format!("taking back: {what}") } else { what.clone() }
+        what(&self.change)
     }
 
     /// "step 1 of 4, copying".
@@ -181,7 +189,8 @@ mod tests {
     #[test]
     fn a_change_that_was_taken_back_or_followed_by_another_is_told_so() {
         let mut tracker = Tracker::new(CHANGE);
-        let back = RingChange { cancelled: true, ..copying(0, 1, 10) };
+        let what = "node-6 joins (taken back)".to_owned();
+        let back = RingChange { cancelled: true, what, ..copying(0, 1, 10) };
         let Heard::UnderWay(under_way) = tracker.hear(second(0), &answer(9, Some(back))) else { panic!("it is") };
         assert_eq!(under_way.what(), "taking back: node-6 joins");
         let next = RingChange { change: 11, what: "node-2 leaves".into(), ..RingChange::default() };

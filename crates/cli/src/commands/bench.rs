@@ -25,8 +25,8 @@ Examples:
   dynamo bench --routing server --endpoint 127.0.0.1:7400 -o json
 
 Closed loop: each of --concurrency workers sends its next request when the last is answered. With --rate, open loop:
-requests come by the clock, and what one waits because all workers are busy counts as its latency. Writes pass the newest
-context that the bench has seen of the key. Keys are numbers in decimal; they are written once before (--no-preload
+requests come by the clock, and what one waits because all workers are busy counts as its latency. Writes pass the newest \
+context that the bench has seen of the key. Keys are numbers in decimal; they are written once before (--no-preload \
 leaves that out), and stay after.";
 
 /// Measures operations per second and latencies

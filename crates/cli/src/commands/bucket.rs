@@ -12,7 +12,7 @@ Examples:
   dynamo bucket create ledger -r 2 -w 2 --strict
   dynamo bucket list
 
-A bucket's settings are fixed when it is created. Creating it again with the same ones succeeds; with others it is
+A bucket's settings are fixed when it is created. Creating it again with the same ones succeeds; with others it is \
 refused. The bucket `default` keeps siblings, and R and W are a majority of N.";
 
 /// Creates and shows buckets

@@ -15,8 +15,8 @@ Examples:
   dynamo cart add alice pen
   dynamo cart show alice
 
-Carts that were changed concurrently become siblings, and are merged by union: an added item is never lost. The price,
-as in the paper (§4.4): an item that was removed can come back when the cart was changed concurrently.
+Carts that were changed concurrently become siblings, and are merged by union: an added item is never lost. The price, \
+as in the paper (§4.4): an item that was removed can come back when the cart was changed concurrently. \
 A cart is the key `cart:NAME`; its value is a JSON array of items.";
 
 /// A shopping cart, as in the paper

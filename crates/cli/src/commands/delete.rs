@@ -19,8 +19,7 @@ Exit code 1 when there is nothing to delete.";
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Command {
-    /// The key
-    #[arg(allow_hyphen_values = true)]
+    /// The key; one that begins with a hyphen comes after --
     key: String,
     #[command(flatten)]
     bucket: args::Bucket,

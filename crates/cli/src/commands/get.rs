@@ -15,15 +15,14 @@ Examples:
   dynamo get photo --raw > photo.jpg
   dynamo get greeting -o json        # {\"key\",\"bucket\",\"values\":[...],\"context\"}
 
-Concurrent writes leave siblings: each is printed on a line that begins with [1], [2] and so on. With -o json, a value
+Concurrent writes leave siblings: each is printed on a line that begins with [1], [2] and so on. With -o json, a value \
 that is no UTF-8 is {\"base64\": \"...\"}. Exit code 1 when there is no value.";
 
 /// Reads a key
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Command {
-    /// The key
-    #[arg(allow_hyphen_values = true)]
+    /// The key; one that begins with a hyphen comes after --
     key: String,
     #[command(flatten)]
     bucket: args::Bucket,
@@ -59,10 +58,10 @@ impl Command {
                 output::raw(&numbered(values))?;
                 eprintln!(
                     "note: {} siblings of concurrent writes. To reconcile them, put the merged value with this \
-                     context:\n  dynamo put {} VALUE --context {}",
+                     context:\n  dynamo put --context {} {} VALUE",
                     values.len(),
-                    self.key,
-                    text::encode(&found.context)
+                    text::encode(&found.context),
+                    args::to_copy(&self.bucket.bucket, &self.key)
                 );
                 Ok(())
             }

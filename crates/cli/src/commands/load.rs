@@ -18,9 +18,9 @@ Examples:
   dynamo load packages.jsonl --key-field Package
   zcat events.jsonl.gz | dynamo load - --key-field id --bucket events --concurrency 256
 
-The value of a record is its line, byte for byte, without the newline. Of several lines with one key the last wins. The
-first write of a key has read nothing: where the bucket holds an older value, both become siblings; load into an empty
-bucket, or one that keeps the last write. Failures are listed as `line N: ...`, the rest goes on, and the exit code is 1.
+The value of a record is its line, byte for byte, without the newline. Of several lines with one key the last wins. The \
+first write of a key has read nothing: where the bucket holds an older value, both become siblings; load into an empty \
+bucket, or one that keeps the last write. Failures are listed as `line N: ...`, the rest goes on, and the exit code is 1. \
 Memory grows with the number of keys (some 200 bytes each), not with the file.";
 
 /// Writes a file of JSON lines

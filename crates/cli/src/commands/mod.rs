@@ -115,6 +115,29 @@ mod tests {
         Cli::command().debug_assert();
     }
 
+    fn helps(command: &clap::Command, found: &mut Vec<String>) {
+        found.extend(command.get_after_help().map(ToString::to_string));
+        command.get_subcommands().for_each(|command| helps(command, found));
+    }
+
+    /// clap breaks lines at 100 columns: a longer example, or a paragraph that was broken by hand, would look torn.
+    #[test]
+    fn examples_fit_their_lines_and_paragraphs_are_broken_by_nobody_else() {
+        let mut found = Vec::new();
+        helps(&Cli::command(), &mut found);
+        assert!(found.len() > 15);
+        for help in found {
+            let lines: Vec<&str> = help.lines().collect();
+            let is_prose = |line: &str| !line.is_empty() && !line.starts_with(' ') && !line.ends_with(':');
+            for pair in lines.windows(2) {
+                assert!(!(is_prose(pair[0]) && is_prose(pair[1])), "broken by hand:\n{help}");
+            }
+            for line in lines.into_iter().filter(|line| line.starts_with(' ')) {
+                assert!(line.len() <= 100, "{line}");
+            }
+        }
+    }
+
     #[test]
     fn a_storage_node_gets_every_flag_and_the_other_commands_theirs() {
         let storage_node = |line: &str| storage_node(line.split(' ').map(OsString::from));
@@ -136,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_may_begin_with_a_hyphen() {
+    fn a_value_may_be_a_negative_number() {
         assert!(Cli::try_parse_from(["dynamo", "put", "temperature", "-5"]).is_ok());
         assert!(Cli::try_parse_from(["dynamo", "put", "k", "v", "-w", "2"]).is_ok());
     }

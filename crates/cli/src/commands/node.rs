@@ -21,12 +21,12 @@ const EXAMPLES: &str = "\
 Examples:
   dynamo node join node-6              # it runs, and has found the others through its seeds
   dynamo node join node-6 node-7:2     # one change, node-7 with weight 2
-  dynamo node leave node-1             # it is up, and hands over what it has; ends with the receipt
+  dynamo node leave node-1             # it is up, and hands over what it has
   dynamo node replace node-2 --with node-8
   dynamo node remove node-3            # it will never return: filled from the other replicas
   dynamo node receipt node-1 && echo node-1 may be switched off
 
-A change is shown and asked about first (--yes: not asked), and goes on by itself once it has begun: Ctrl-C stops the
+A change is shown and asked about first (--yes: not asked), and goes on by itself once it has begun: Ctrl-C stops the \
 waiting only. `dynamo ring plan` shows more of it beforehand, `dynamo ring cancel` takes it back.";
 
 /// Brings nodes into the ring and out of it

@@ -22,11 +22,11 @@ A put without --context has read nothing: it supersedes nothing, and becomes a s
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Command {
-    /// The key
-    #[arg(allow_hyphen_values = true)]
+    /// The key; one that begins with a hyphen comes after --
     key: String,
-    /// The value; without it, standard input is read to its end
-    #[arg(allow_hyphen_values = true)]
+    /// The value; without it, standard input is read to its end. One that begins with a hyphen, and is no number, comes
+    /// after --
+    #[arg(allow_negative_numbers = true)]
     value: Option<String>,
     #[command(flatten)]
     bucket: args::Bucket,
@@ -56,7 +56,9 @@ impl Command {
         if written.siblings > 1 {
             eprintln!(
                 "note: {} now has {} siblings. `dynamo get {}` shows them; put the merged value with that context",
-                self.key, written.siblings, self.key
+                self.key,
+                written.siblings,
+                args::to_copy(&bucket, &self.key)
             );
         }
         let context = text::encode(&written.context);
@@ -106,10 +108,14 @@ mod tests {
     }
 
     #[test]
-    fn flags_are_no_values_and_a_value_may_begin_with_a_hyphen() {
+    fn flags_are_no_values_and_what_begins_with_a_hyphen_comes_after_two() {
         assert_eq!(parse(&["k", "-w", "2"]), ("k".into(), None, Some(2)));
         assert_eq!(parse(&["-w", "2", "k"]), ("k".into(), None, Some(2)));
         assert_eq!(parse(&["k", "-5", "-w", "1"]), ("k".into(), Some("-5".into()), Some(1)));
         assert_eq!(parse(&["--", "-k", "-w"]), ("-k".into(), Some("-w".into()), None));
+        // A flag that is misspelt must become neither a key nor a value.
+        for line in [["put", "--bukcet=b", "k"], ["put", "k", "--contxt=c"], ["put", "k", "--raw"]] {
+            assert!(Line::try_parse_from(line).is_err(), "{line:?}");
+        }
     }
 }

@@ -16,8 +16,9 @@ Examples:
   dynamo status --endpoint 127.0.0.1:7402          # as the third node sees it
   dynamo status -o json | jq '[.nodes[].hints] | add'
 
-Each node judges by itself which others are up: two nodes may disagree for some seconds. Figures are each node's own;
-those of a node that can't be asked are the last that gossip carried, marked ~ (\"live\": false).";
+Each node judges by itself which others are up: two nodes may disagree for some seconds. Figures are each node's own; \
+those of a node that can't be asked are the last that gossip carried, marked ~ (\"live\": false). DISK is what the records \
+take; a node whose disk is full or failing refuses writes, and serves reads, until that is mended: no restart is needed.";
 
 /// A node that is up says its figures at once; nobody wants to wait longer for one that hangs.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -77,7 +78,11 @@ async fn own_figures(id: String, address: String) -> Option<v1::NodeStatus> {
 
 fn row(node: &v1::NodeStatus, live: bool) -> Vec<String> {
     let figure = |value: u64| format!("{}{value}", if live { "" } else { "~" });
-    let disk = format!("{} ({})", node.disk, output::bytes_for_people(node.disk_bytes));
+    let bytes = output::bytes_for_people;
+    let disk = match node.disk.as_str() {
+        "ok" => format!("ok ({})", bytes(node.disk_bytes)),
+        other => format!("{other} ({}, {} free)", bytes(node.disk_bytes), bytes(node.disk_free_bytes)),
+    };
     vec![
         node.name.clone(),
         node.zone.clone(),
@@ -130,6 +135,14 @@ mod tests {
         assert_eq!(document["nodes"][0]["node_id"], "uuid");
         assert_eq!(document["nodes"][0]["hints"], 7);
         assert_eq!(document["nodes"][0]["live"], true);
+    }
+
+    #[test]
+    fn a_disk_that_is_not_well_says_how_much_is_free() {
+        let full =
+            v1::NodeStatus { disk: "full".into(), disk_bytes: 2048, disk_free_bytes: 1024, ..Default::default() };
+        assert_eq!(row(&full, true)[5], "full (2.0 KiB, 1.0 KiB free)");
+        assert_eq!(row(&v1::NodeStatus { disk: "ok".into(), ..full }, true)[5], "ok (2.0 KiB)");
     }
 
     #[test]

@@ -26,7 +26,7 @@ const EXAMPLES: &str = "\
 Examples:
   dynamo verify packages.jsonl --key-field Package
 
-Of several lines with one key the last is compared. A record that is not as it should be is listed with its line and a
+Of several lines with one key the last is compared. A record that is not as it should be is listed with its line and a \
 reason (missing; differs; N different siblings; read failed), and the exit code is 1. Nothing is written.";
 
 /// Reads a loaded file's records back and compares them

@@ -22,7 +22,7 @@ Examples:
   dynamo ring apply --join node-6 --leave node-1 --yes
   dynamo ring apply --plan plan.yaml --no-wait
 
-The plan is shown and asked about first (--yes: not asked; needed where there is no terminal). The change then goes on by
+The plan is shown and asked about first (--yes: not asked; needed where there is no terminal). The change then goes on by \
 itself, whatever becomes of this command: Ctrl-C stops the waiting only. One change is under way at a time.
 
 Exit code 0 means that the ring is settled (with --no-wait: that the change has begun).";

@@ -13,7 +13,7 @@ use crate::failure::Failure;
 const EXAMPLES: &str = "\
 Examples:
   dynamo ring
-  dynamo ring --key cart:alice              # the key's partition and preference list, then its fallbacks
+  dynamo ring --key cart:alice              # its partition, preference list and fallbacks
   dynamo ring -o json
   dynamo ring plan --join node-6            # what would move, and how long it would take
   dynamo ring apply --join node-6 --leave node-1

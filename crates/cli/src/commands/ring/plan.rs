@@ -16,11 +16,11 @@ const EXAMPLES: &str = "\
 Examples:
   dynamo ring plan --join node-6 --join node-7:2
   dynamo ring plan --leave node-1
-  dynamo ring plan --replace node-2=node-8          # node-2 is down for good, node-8 runs and is no member
+  dynamo ring plan --replace node-2=node-8     # node-2 is down for good, node-8 is no member
   dynamo ring plan --weight node-3=2 --out plan.yaml
   dynamo ring apply --plan plan.yaml
 
-All edits together are one change. Nothing is changed by a plan. TOKENS and REPLICAS are before->after; FAIR is the
+All edits together are one change. Nothing is changed by a plan. TOKENS and REPLICAS are before->after; FAIR is the \
 replicas that a node would have after it if shares were exactly as the weights.";
 
 /// Shows what a change of the ring would do, without making it

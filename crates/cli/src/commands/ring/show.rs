@@ -5,7 +5,7 @@ use dynamo_ring::{Position, Ring};
 use dynamo_wire::v1;
 use serde_json::{Value, json};
 
-use crate::{args, failure::Failure, output};
+use crate::{args, change::preview::counted, failure::Failure, output};
 
 #[derive(Debug, Args)]
 pub struct Show {
@@ -34,8 +34,11 @@ impl Show {
             return output::document(&ring_document(described));
         }
         output::line(format!(
-            "Cluster {}, ring epoch {}: {} partitions, {} replicas of each",
-            described.cluster, described.epoch, described.partitions, described.replicas
+            "Cluster {}, ring epoch {}: {}, {} of each",
+            described.cluster,
+            described.epoch,
+            counted(described.partitions, "partition"),
+            counted(described.replicas, "replica")
         ))?;
         let rows = described
             .members

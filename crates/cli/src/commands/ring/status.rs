@@ -9,6 +9,7 @@ use crate::{
     args,
     change::{
         preview::counted,
+        tracker,
         watch::{self, Waited},
     },
     failure::{Exit, Failure},
@@ -86,18 +87,24 @@ fn text(progress: &ProgressResponse) -> String {
     }
     if !progress.collecting_waits_for.is_empty() {
         lines
-            .push(format!("Tombstones stay while these are waited for: {}.", progress.collecting_waits_for.join(", ")));
+            .push(format!(
+                "Tombstones stay while these are waited for: {}. Start those that are down; one that has left and will never \
+                 return is given up with `dynamo node remove`.",
+                progress.collecting_waits_for.join(", ")
+            ));
     }
     lines.join("\n")
 }
 
 fn under_way(progress: &ProgressResponse, change: &RingChange) -> Vec<String> {
-    let back = if change.cancelled { ", being taken back" } else { "" };
     let step = (change.steps_done + 1).min(change.steps.max(1));
     let mut lines = vec![
         format!(
-            "Change {}: {}{back} (epoch {}, version {})",
-            change.change, change.what, progress.epoch, progress.version
+            "Change {}: {} (epoch {}, version {})",
+            change.change,
+            tracker::what(change),
+            progress.epoch,
+            progress.version
         ),
         format!(
             "  step {step} of {}, {}: {} of {}, {} received in this step; about {} in all",
@@ -145,7 +152,7 @@ mod tests {
             "Not heard of epoch 4 yet: a, b.",
             "1 partition to be handed over",
             "2 homes to be filled",
-            "waited for: c.",
+            "waited for: c. Start",
         ] {
             assert!(text.contains(says), "{text}");
         }

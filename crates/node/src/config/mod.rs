@@ -48,7 +48,7 @@ pub struct Config {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default, expecting = "a section of keys")]
 pub struct ClusterConfig {
-    /// Nothing of another cluster is ever taken.
+    /// Another one for each cluster: it is what tells their nodes and disks apart.
     pub name: String,
     /// Seals contexts, so that a forged one is refused. Without one it is made from the name: damage is still noticed.
     pub secret: Option<String>,

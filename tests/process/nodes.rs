@@ -273,7 +273,17 @@ impl Nodes {
         document
     }
 
+    /// The same with flags that the others do not have.
+    pub fn restart_with(&self, name: &str, flags: &[&str]) {
+        self.launch_with(name, flags);
+        self.until_ready(name);
+    }
+
     fn launch(&self, name: &str) {
+        self.launch_with(name, &[]);
+    }
+
+    fn launch_with(&self, name: &str, flags: &[&str]) {
         let seeds = self.seeds(name);
         self.with(name, |node| {
             assert!(node.process.is_none(), "{name} runs already");
@@ -282,6 +292,7 @@ impl Nodes {
             let log = File::options().create(true).append(true).open(node.dir.join("log")).unwrap();
             let process = Command::new(DYNAMO)
                 .args(["node", "--exit-with-stdin", "--config", config.to_str().unwrap()])
+                .args(flags)
                 .stdin(Stdio::piped())
                 .stdout(log.try_clone().unwrap())
                 .stderr(log)

@@ -12,7 +12,10 @@ use dynamo_quorum::{Candidate, NodeState as State};
 use dynamo_ring::{NodeId, Partition, Ring};
 use smallvec::SmallVec;
 
-use crate::link::{Class, Link};
+use crate::{
+    link::{Class, Link},
+    ring_mark::RingMark,
+};
 
 /// What gossip makes of a member, for the request path.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -180,14 +183,17 @@ pub struct Cluster {
     /// This node.
     pub me: NodeId,
     view: ArcSwap<View>,
+    /// Of the view's ring, for the links.
+    pub mark: Arc<RingMark>,
     /// By partition: whether this node has all that it ever acknowledged as its home.
     whole: ArcSwap<Vec<bool>>,
 }
 
 impl Cluster {
-    /// A cluster at its first view.
-    pub fn new(name: String, me: NodeId, view: View) -> Self {
-        Self { name, me, view: ArcSwap::from_pointee(view), whole: ArcSwap::default() }
+    /// A cluster at its first view; the mark is shared with the links.
+    pub fn new(name: String, me: NodeId, view: View, mark: Arc<RingMark>) -> Self {
+        mark.set(&view.ring);
+        Self { name, me, view: ArcSwap::from_pointee(view), mark, whole: ArcSwap::default() }
     }
 
     /// The current view.
@@ -197,6 +203,7 @@ impl Cluster {
 
     /// Requests go by another view from now on.
     pub fn adopt(&self, view: View) {
+        self.mark.set(&view.ring);
         self.view.store(Arc::new(view));
     }
 

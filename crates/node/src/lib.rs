@@ -30,6 +30,7 @@ mod namesake;
 mod network;
 mod replica;
 mod request;
+mod ring_mark;
 mod server;
 mod service;
 mod signals;

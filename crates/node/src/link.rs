@@ -15,13 +15,13 @@ use std::{
 use arc_swap::{ArcSwap, ArcSwapOption};
 use dynamo_ring::NodeId;
 use dynamo_wire::{
-    CLUSTER_METADATA, NODE_METADATA, PEER_PROTOCOL, PROTOCOL_METADATA, TARGET_METADATA,
+    CLUSTER_METADATA, NODE_METADATA, PEER_PROTOCOL, PROTOCOL_METADATA, RING_METADATA, TARGET_METADATA,
     v1::{ReplicaReply, ReplicaRequest, ReplicaRequests, replica_client::ReplicaClient, replica_request},
 };
 use tokio::sync::{mpsc, watch};
 use tonic::{Code, Request, Status, transport::Endpoint};
 
-use crate::{batch::Frames, clock::Clock};
+use crate::{batch::Frames, clock::Clock, ring_mark::RingMark};
 
 /// Requests that wait for a slow peer. When full, [`Link::send`] refuses and the request counts as refused by the
 /// peer: a node that can't keep up is not given more.
@@ -219,6 +219,8 @@ pub struct StreamIdentity {
     pub cluster: String,
     /// The sender.
     pub node: NodeId,
+    /// The ring that it goes by; a stream from one with another ring of the same epoch is refused.
+    pub ring: Arc<RingMark>,
     /// How long connecting may take.
     pub connect_timeout: Duration,
 }
@@ -230,6 +232,7 @@ impl StreamIdentity {
         metadata.insert(NODE_METADATA, self.node.to_string().parse().map_err(invalid)?);
         metadata.insert(TARGET_METADATA, to.to_string().parse().map_err(invalid)?);
         metadata.insert(PROTOCOL_METADATA, PEER_PROTOCOL.into());
+        metadata.insert(RING_METADATA, self.ring.text().parse().map_err(invalid)?);
         Ok(())
     }
 }

@@ -39,6 +39,7 @@ use crate::{
     metrics::NodeMetrics,
     network::Network,
     replica::Replicas,
+    ring_mark::RingMark,
     service::{admin::AdminService, gossip::GossipService, kv::KvService, replica::ReplicaService, ring::RingService},
 };
 
@@ -189,7 +190,6 @@ fn recorder() -> PrometheusHandle {
 }
 
 struct Node {
-    id: NodeId,
     coordinator: Arc<Coordinator>,
     membership: Arc<Membership>,
     handoff: Handoff,
@@ -211,11 +211,12 @@ impl Node {
         let clock = Clock::new();
         let connect_timeout = Duration::from_millis(config.timeouts.connect_ms);
         let first = Charter::first(config.first_ring()?);
-        let stream = StreamIdentity { cluster: config.cluster.name.clone(), node: id, connect_timeout };
+        let (name, mark) = (config.cluster.name.clone(), Arc::new(RingMark::default()));
+        let stream = StreamIdentity { cluster: name.clone(), node: id, ring: mark.clone(), connect_timeout };
         let network = Network::new(id, stream, clock, tokio::runtime::Handle::current());
         let ids: Vec<NodeId> = first.ring().members().iter().map(|member| member.id).collect();
         let peers = network.set(ids, |id| configured_address(config, id));
-        let cluster = Cluster::new(config.cluster.name.clone(), id, View::new(first.ring().clone(), peers, id));
+        let cluster = Cluster::new(name, id, View::new(first.ring().clone(), peers, id), mark);
         let (handoff_events, inbox) = handoff::channel();
         let (keeper_events, keeper_inbox) = keeping::channel();
         let coordinator = Coordinator::new(Parts {
@@ -277,7 +278,7 @@ impl Node {
             queue,
             (incarnation, stand_in),
         );
-        Ok(Self { id, coordinator, membership, handoff, keeping, network, handoff_events, keeper_events })
+        Ok(Self { coordinator, membership, handoff, keeping, network, handoff_events, keeper_events })
     }
 
     async fn serve(
@@ -287,7 +288,7 @@ impl Node {
         metrics: PrometheusHandle,
         mut stop: watch::Receiver<bool>,
     ) -> anyhow::Result<Option<Superseded>> {
-        let Self { id, coordinator, membership, handoff, keeping, network, handoff_events, keeper_events } = self;
+        let Self { coordinator, membership, handoff, keeping, network, handoff_events, keeper_events } = self;
         // Tasks outlive the request to stop until requests in flight are done.
         let (ended, end) = watch::channel(false);
         let readiness = Arc::new(Readiness::default());
@@ -325,8 +326,7 @@ impl Node {
         ));
         servers.spawn(serve_peers(
             listeners.peer,
-            config.cluster.name.clone(),
-            id,
+            coordinator.cluster.clone(),
             Replicas::new(coordinator.clone(), keeper_events),
             membership.clone(),
         ));
@@ -554,17 +554,16 @@ async fn serve_clients(
 
 async fn serve_peers(
     listener: TcpListener,
-    cluster: String,
-    me: NodeId,
+    cluster: Arc<Cluster>,
     replicas: Replicas,
     membership: Arc<Membership>,
 ) -> Result<(), tonic::transport::Error> {
-    let replica = ReplicaServer::new(ReplicaService::new(cluster.clone(), me, Arc::new(replicas)))
+    let replica = ReplicaServer::new(ReplicaService::new(&cluster, Arc::new(replicas)))
         .max_decoding_message_size(PEER_MESSAGE_BYTES)
         .max_encoding_message_size(PEER_MESSAGE_BYTES);
     server()
         .add_service(replica)
-        .add_service(GossipServer::new(GossipService::new(cluster, membership)))
+        .add_service(GossipServer::new(GossipService::new(cluster.name.clone(), membership)))
         .serve_with_incoming(incoming(listener, "peer", PEER_CONNECTIONS))
         .await
 }

@@ -13,6 +13,8 @@ pub const CLUSTER_METADATA: &str = "dynamo-cluster";
 pub const NODE_METADATA: &str = "dynamo-node";
 /// Metadata key of a replica stream: the id of the node that the sender looks for.
 pub const TARGET_METADATA: &str = "dynamo-target";
+/// Metadata key of a replica stream: the epoch and a digest of the ring that the sender goes by.
+pub const RING_METADATA: &str = "dynamo-ring";
 /// Metadata key of a replica stream: [`PEER_PROTOCOL`].
 pub const PROTOCOL_METADATA: &str = "dynamo-protocol";
 /// Name of the bucket that always exists.

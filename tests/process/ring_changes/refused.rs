@@ -59,6 +59,23 @@ fn a_node_of_another_cluster_is_never_heard_of() {
     refused(&nodes.run(&["node", "join", "stranger", "--yes"]), &words);
 }
 
+#[test]
+fn a_node_whose_first_ring_is_another_one_is_told_so_and_exchanges_nothing() {
+    let nodes = Nodes::start(3);
+    nodes.kill("node-3");
+    nodes.wipe("node-3");
+    nodes.restart_with("node-3", &["--set", "cluster.partitions=32"]);
+    for name in ["node-1", "node-3"] {
+        nodes.until("both sides say why", || nodes.log(name).contains("different rings of epoch 1"));
+    }
+    assert!(nodes.log("node-3").contains("cluster.partitions differ"));
+    // The one that was put right is one of them again.
+    nodes.kill("node-3");
+    nodes.wipe("node-3");
+    nodes.restart("node-3");
+    nodes.until("all three take a write", || nodes.run(&["put", "k", "v", "-w", "3"]).status.success());
+}
+
 /// A node of a version to come says of itself what it is, as gossip brings it.
 async fn hear_of_newer(member: String, name: &str) {
     let id = Bytes::from_static(&[9; 16]);

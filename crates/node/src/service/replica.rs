@@ -4,14 +4,14 @@ use std::{pin::Pin, sync::Arc};
 
 use dynamo_ring::NodeId;
 use dynamo_wire::{
-    CLUSTER_METADATA, NODE_METADATA, PEER_PROTOCOL, PROTOCOL_METADATA, TARGET_METADATA,
+    CLUSTER_METADATA, NODE_METADATA, PEER_PROTOCOL, PROTOCOL_METADATA, RING_METADATA, TARGET_METADATA,
     v1::{ReplicaReplies, ReplicaReply, ReplicaRequests, replica_reply, replica_server::Replica},
 };
 use futures_util::{Stream, StreamExt};
 use tokio::sync::mpsc;
 use tonic::{Request, Response, Status, Streaming, metadata::MetadataMap};
 
-use crate::{batch::Frames, replica::Replicas};
+use crate::{batch::Frames, cluster::Cluster, replica::Replicas, ring_mark::RingMark};
 
 /// Replies that a slow peer may leave unread; then its requests are no longer read.
 const REPLIES: usize = 16 * 1024;
@@ -20,13 +20,14 @@ const REPLIES: usize = 16 * 1024;
 pub struct ReplicaService {
     cluster: String,
     me: NodeId,
+    ring: Arc<RingMark>,
     replicas: Arc<Replicas>,
 }
 
 impl ReplicaService {
-    /// The service of node `me` of `cluster`.
-    pub fn new(cluster: String, me: NodeId, replicas: Arc<Replicas>) -> Self {
-        Self { cluster, me, replicas }
+    /// The service of a node of this cluster.
+    pub fn new(cluster: &Cluster, replicas: Arc<Replicas>) -> Self {
+        Self { cluster: cluster.name.clone(), me: cluster.me, ring: cluster.mark.clone(), replicas }
     }
 
     fn check(&self, metadata: &MetadataMap) -> Result<NodeId, Status> {
@@ -53,6 +54,11 @@ impl ReplicaService {
                 "this node is {}, the caller looks for {}: nothing was exchanged; gossip tells where that one is now",
                 self.me,
                 text(TARGET_METADATA)
+            )));
+        }
+        if let Some(epoch) = self.ring.contradicted_by(text(RING_METADATA)) {
+            return Err(Status::failed_precondition(format!(
+                "this node and the caller have different rings of epoch {epoch}: nothing was exchanged; their cluster.members, cluster.replication or cluster.partitions differ, or they are of two clusters with the name {cluster:?}"
             )));
         }
         text(NODE_METADATA).parse().map_err(|_| Status::invalid_argument("the stream's headers name no node id"))

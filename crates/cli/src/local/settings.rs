@@ -15,7 +15,8 @@ use crate::failure::Failure;
 /// The name of clusters that were made before each had its own.
 const CLUSTER: &str = "local";
 const NODES_DEFAULT: u16 = 5;
-const REPLICAS_DEFAULT: u8 = 3;
+/// N where nothing else is said and there are nodes enough.
+pub const REPLICAS_DEFAULT: u8 = 3;
 const ZONES_DEFAULT: u16 = 3;
 const PARTITIONS_DEFAULT: u32 = 256;
 

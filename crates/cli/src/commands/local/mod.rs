@@ -18,7 +18,7 @@ use crate::{
     local::{
         control::{self, Control, Request},
         layout::{Layout, check_ports},
-        settings::{Asked, Flags, Settings},
+        settings::{Asked, Flags, REPLICAS_DEFAULT, Settings},
         supervisor::Supervisor,
     },
     output,
@@ -159,7 +159,7 @@ impl Command {
         let flags = Flags { durability: self.durability.name().to_owned(), sets: self.sets };
         // Before the first child: a signal that comes while they start must not leave them behind.
         let mut stopping = Box::pin(asked_to_stop()?);
-        let port = settings.port;
+        let (port, replicas) = (settings.port, settings.replication);
         let mut supervisor = Supervisor::start(layout.clone(), settings, flags)?;
         // A request waits until all nodes are ready, and while another is begun.
         let (sender, mut requests) = mpsc::channel(16);
@@ -167,7 +167,7 @@ impl Command {
             ended = async {
                 let _control = Control::listen(&layout, sender)?;
                 supervisor.ready(is_new).await?;
-                show(&supervisor, &layout, port)?;
+                show(&supervisor, &layout, port, replicas)?;
                 match supervisor.supervise(&mut requests).await {}
             } => ended,
             () = &mut stopping => Ok(()),
@@ -192,7 +192,7 @@ fn asked_to_stop() -> Result<impl Future<Output = ()>, Failure> {
     })
 }
 
-fn show(supervisor: &Supervisor, layout: &Layout, port: u16) -> Result<(), Failure> {
+fn show(supervisor: &Supervisor, layout: &Layout, port: u16, replicas: u8) -> Result<(), Failure> {
     let nodes = supervisor.rows();
     let victim = nodes.get(1).or(nodes.first()).map(|row| row.id.clone()).unwrap_or_default();
     let first = nodes.first().map(|row| row.endpoint.clone()).unwrap_or_default();
@@ -206,6 +206,12 @@ fn show(supervisor: &Supervisor, layout: &Layout, port: u16) -> Result<(), Failu
     output::print_table(&output::table(&["ID", "ZONE", "PID", "ENDPOINT", "DIRECTORY"], &["PID"], rows))?;
     let dir = layout.given().display();
     let endpoint = if port == crate::args::LOCAL_PORT { String::new() } else { format!(" --endpoint {first}") };
+    if replicas < REPLICAS_DEFAULT {
+        output::line(format!(
+            "\nN is {replicas}: so many nodes have each key, also when nodes are added. --replication says otherwise where DIR \
+             is made."
+        ))?;
+    }
     output::line(format!(
         "\nReady. Ctrl-C stops all nodes; their data stays in {dir}. In another terminal, try:\n  \
          dynamo put greeting hello{endpoint}\n  \

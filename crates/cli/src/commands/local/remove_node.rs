@@ -58,11 +58,9 @@ impl Command {
             let change = Change { edits, allow_fewer_than_n, planned: None, question: Question::Apply };
             flow::make(&client, change, &How::at_once(), false).await?;
         }
-        // One that never was a member has nothing, and may not even run; unless its join was taken back: it may hold hints
-        // for others, and tombstones are kept until it has said that it does not.
-        let leaves =
-            || async { Ok::<_, Failure>(client.ring_changes().progress().await?.collecting_waits_for.contains(&id)) };
-        if is_member || !matches!(found, Reply::Joining(_)) || leaves().await? {
+        // Of one that is no member nothing is expected any more: it never was one, has said that it holds nothing, or was
+        // taken out as lost. It may not even run. Unless the register waits for its word: tombstones are kept until then.
+        if is_member || client.ring_changes().progress().await?.collecting_waits_for.contains(&id) {
             check_receipt(&client, &id, &layout).await?;
         }
         match control::ask_any(&layout, &Request::Remove(id.clone())).await? {

@@ -97,9 +97,11 @@ async fn check_others(client: &Client, id: &str) -> Result<(), Failure> {
         ));
     }
     if progress.refilling > 0 {
-        return refuse(
-            "a node is being filled still. Try again when `dynamo ring status` says nothing of it".to_owned(),
-        );
+        return refuse(format!(
+            "a node is being filled still. Try again when `dynamo ring status` says nothing of it. If that does not end \
+             because {id} is missing, take it out with `dynamo node remove {id}` and `dynamo local remove-node {id}`, and \
+             add another"
+        ));
     }
     Ok(())
 }

@@ -16,7 +16,7 @@ pub enum StoreError {
     DiskFull,
     /// The disk reported an error. The operation may or may not be found later; it must not be counted as done.
     #[error(
-        "the disk is failing ({0}): the operation cannot be counted as done; replace the disk or restart the node when it is mended"
+        "the disk is failing ({0}): the operation cannot be counted as done; the node opens its files again by itself, and writes resume once that works; if they do not, look at the disk"
     )]
     DiskFailing(String),
     /// The bound on stored hints is reached. Only hints are refused.

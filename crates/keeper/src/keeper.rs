@@ -538,13 +538,16 @@ impl Keeper {
             caught_up: fill.caught_up(),
             complete: fill.complete(),
         };
-        let mut mine = self.step.iter().flat_map(|step| step.of_home(self.me)).peekable();
+        let homes = || self.step.iter().flat_map(|step| step.of_home(self.me));
+        let mut mine = homes().peekable();
+        let lacks = |partition: &u16| !self.whole()[usize::from(*partition)];
         Report {
             version: self.version(),
             incarnation: self.incarnation,
             sealed: self.recall.known()
                 && mine.peek().is_some()
                 && mine.all(|affected| self.sealed.contains(&affected.partition)),
+            lacking: homes().map(|affected| affected.partition).filter(lacks).collect(),
             fills: self.fills.values().map(fill).collect(),
             bytes: self.fetched,
             leftovers: self.leftovers.len() as u32,
@@ -609,7 +612,7 @@ impl Keeper {
         let brings = matches!(question.ask, dynamo_transfer::Ask::Push(_));
         let taken = !brings || self.charter().takes_from(from);
         let home = known && taken && ring.is_home(dynamo_ring::Partition(partition), self.me);
-        let (epoch, sealed) = (ring.epoch(), self.recall.known() && self.sealed.contains(&partition));
+        let (epoch, sealed) = (ring.epoch(), self.gives_all(partition));
         let mut out = Vec::new();
         if home {
             let (jobs, mut question) = (&mut self.jobs, Some(question));

@@ -24,6 +24,8 @@ pub struct Report {
     pub incarnation: u64,
     /// As an old home it has sealed all that the step moves.
     pub sealed: bool,
+    /// What the step moves of which it is an old home and is not whole: there it is no source.
+    pub lacking: Vec<u16>,
     /// What it gains.
     pub fills: Vec<FillReport>,
     /// Bytes that it received for this step.
@@ -50,6 +52,8 @@ impl Report {
         let blocked = &self.blocked.as_bytes()[..self.blocked.floor_char_boundary(1000)];
         out.extend_from_slice(&(blocked.len() as u16).to_be_bytes());
         out.extend_from_slice(blocked);
+        out.extend_from_slice(&(self.lacking.len() as u32).to_be_bytes());
+        self.lacking.iter().for_each(|partition| out.extend_from_slice(&partition.to_be_bytes()));
         out.extend_from_slice(&(self.fills.len() as u32).to_be_bytes());
         for FillReport { partition, caught_up, complete } in &self.fills {
             out.extend_from_slice(&partition.to_be_bytes());
@@ -78,6 +82,10 @@ impl Report {
         let (blocked, rest) = input.0.split_at_checked(length).ok_or_else(short)?;
         input.0 = rest;
         let blocked = String::from_utf8(blocked.to_vec()).map_err(|_| Malformed("words that are no text".into()))?;
+        let mut lacking = Vec::new();
+        for _ in 0..input.u32()? {
+            lacking.push(u16::from_be_bytes(input.take()?));
+        }
         let mut fills = Vec::new();
         for _ in 0..input.u32()? {
             let partition = u16::from_be_bytes(input.take()?);
@@ -86,7 +94,7 @@ impl Report {
         if !input.0.is_empty() {
             return Err(Malformed("bytes after a report's end".into()));
         }
-        Ok(Report { version, incarnation, sealed, fills, bytes, leftovers, refilling, blocked })
+        Ok(Report { version, incarnation, sealed, lacking, fills, bytes, leftovers, refilling, blocked })
     }
 }
 

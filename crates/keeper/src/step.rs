@@ -15,6 +15,9 @@ pub struct Affected {
     pub sources: Vec<NodeId>,
     /// Its homes after, as far as they are none now.
     pub gained: Vec<NodeId>,
+    /// Homes that are not whole count as sources, and those that are left are enough, however few: an administrator has
+    /// said so.
+    pub accept_loss: bool,
 }
 
 /// A step of a change.
@@ -41,7 +44,8 @@ impl Step {
                 continue;
             }
             let sources = old.iter().copied().filter(|id| !change.lost.contains(id)).collect();
-            affected.push(Affected { partition: partition.0, old: old.to_vec(), sources, gained });
+            let (partition, old, accept_loss) = (partition.0, old.to_vec(), change.accept_loss);
+            affected.push(Affected { partition, old, sources, gained, accept_loss });
         }
         Some(Step { version, epoch: ring.epoch(), affected })
     }
@@ -68,11 +72,19 @@ impl Step {
 }
 
 impl Affected {
-    /// Of how many old homes a gaining node must have had everything that they ever acknowledged: `needed` is
-    /// max(R, N - R + 1), the largest over the buckets. Where fewer are left, of all that are.
+    /// Of how many whole old homes a gaining node must have had everything that they ever acknowledged: `needed` is
+    /// max(R, N - R + 1), the largest over the buckets.
     pub fn needed(&self, needed: usize) -> usize {
-        needed.min(self.old.len()).min(self.sources.len())
+        let lost = self.old.len() - self.sources.len();
+        if self.accept_loss { needed.min(self.sources.len()) } else { sources_needed(needed, self.old.len(), lost) }
     }
+}
+
+/// Of how many of `homes` old homes everything must be had, of which `lost` are down for good. One of those is allowed for
+/// also where all would be needed (W = 1, or R = 1): else nobody could ever be replaced there. With a second one, what W
+/// acknowledged may be nowhere else.
+pub fn sources_needed(needed: usize, homes: usize, lost: usize) -> usize {
+    needed.min(if lost == 0 { homes } else { homes.saturating_sub(1).max(1) })
 }
 
 /// Copies of partitions that all steps of a charter's change make that are still to be taken.

@@ -3,9 +3,10 @@
 //! Nothing here is kept: it can be lost at any moment, and another node goes on from what the nodes report. Two that drive
 //! at once do no harm: seals are the same whoever asks for them, and of two turns the register makes one.
 //!
-//! *When a step may turn.* Of every affected partition, each gaining node has had everything from `needed` old homes after
-//! they sealed. A write that W old homes acknowledged met one of these, so the gaining node has it; and those that have not
-//! sealed are too few for R or W. (The proof is in docs/PROTOCOL.md.)
+//! *When a step may turn.* Of every affected partition, each gaining node has had everything from `needed` old homes that are
+//! whole after they sealed. A write that W old homes acknowledged met one of these, so the gaining node has it; and those
+//! that have not sealed are too few for R or W. (The proof is in docs/PROTOCOL.md.) While too few are whole nobody is asked
+//! to seal, so that requests go on and who is being filled can be.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -138,6 +139,7 @@ impl Steward {
                 Some(_) => {}
             }
         }
+        blocked_by.extend(self.too_few_sources(step, needed, alive, &name));
         let sealed = step.involved().iter().any(|id| self.of(step, *id).is_some_and(|report| report.sealed));
         StepProgress {
             phase: if sealed { "sealing" } else { "copying" },
@@ -156,10 +158,51 @@ impl Steward {
         self.of(step, id)?.fills.iter().find(|fill| fill.partition == partition)
     }
 
+    /// Whether a gaining node that has had everything from an old home has what that ever acknowledged: whoever has not said
+    /// so is not counted.
+    fn is_whole(&self, step: &Step, affected: &Affected, id: NodeId) -> bool {
+        let says = |report: &Report| !report.lacking.contains(&affected.partition);
+        affected.accept_loss || self.of(step, id).is_some_and(says)
+    }
+
+    /// Why there are too few old homes to have everything from, and what to do.
+    fn too_few_sources(
+        &self,
+        step: &Step,
+        needed: usize,
+        alive: &BTreeSet<NodeId>,
+        name: &impl Fn(NodeId) -> String,
+    ) -> Vec<String> {
+        let (mut refilled, mut lost, mut gone) = (BTreeSet::new(), false, None);
+        for affected in step.affected.iter().filter(|affected| !affected.gained.is_empty()) {
+            let enough = affected.needed(needed);
+            let whole = |id: &&NodeId| self.is_whole(step, affected, **id);
+            if affected.sources.iter().filter(whole).count() >= enough {
+                continue;
+            }
+            let left = affected.sources.len();
+            if left < enough {
+                gone.get_or_insert((affected.partition, left, enough));
+            }
+            let says = |id: &&NodeId| alive.contains(id) && self.of(step, **id).is_some() && !whole(id);
+            refilled.extend(affected.sources.iter().filter(says));
+            lost |= left < affected.old.len();
+        }
+        let hint = "take the change back (`dynamo ring cancel`) and begin it again with --accept-loss: writes that only nodes which are down for good or not whole had are lost then";
+        let waits = |id: &NodeId| {
+            let waits = format!("waiting for {}, which is being refilled", name(*id));
+            if lost { format!("{waits}; if it needs who is down for good for that, {hint}") } else { waits }
+        };
+        let gone = gone.map(|(partition, left, enough)| {
+            format!("{left} of the {enough} homes are left that must be read of partition {partition}; {hint}")
+        });
+        refilled.iter().map(waits).chain(gone).collect()
+    }
+
     fn has_caught_up(&self, step: &Step, affected: &Affected, needed: usize, alive: &BTreeSet<NodeId>) -> bool {
         let from = |id: &NodeId| alive.contains(id);
-        let answering = affected.sources.iter().filter(|id| from(id)).count();
-        answering >= affected.needed(needed)
+        let whole = |id: &&NodeId| from(id) && (affected.gained.is_empty() || self.is_whole(step, affected, **id));
+        affected.sources.iter().filter(whole).count() >= affected.needed(needed)
             && affected.gained.iter().all(|gained| {
                 self.fill(step, *gained, affected.partition).is_some_and(|fill| {
                     affected.sources.iter().filter(|id| from(id)).all(|id| fill.caught_up.contains(id))
@@ -170,15 +213,17 @@ impl Steward {
     /// `all`: every old home that answers, not only as many as are needed.
     fn is_done(&self, step: &Step, affected: &Affected, needed: usize, all: bool, alive: &BTreeSet<NodeId>) -> bool {
         let enough = affected.needed(needed);
-        let has = |complete: &dyn Fn(&NodeId) -> bool| {
-            let everyone = affected.sources.iter().filter(|id| alive.contains(id)).all(complete);
-            affected.sources.iter().filter(|id| complete(id)).count() >= enough && (everyone || !all)
+        let has = |done: &dyn Fn(&NodeId) -> bool, waited_for: &dyn Fn(&NodeId) -> bool| {
+            let everyone = affected.sources.iter().filter(|id| alive.contains(id) && waited_for(id)).all(done);
+            affected.sources.iter().filter(|id| done(id)).count() >= enough && (everyone || !all)
         };
         let sealed = |id: &NodeId| self.of(step, *id).is_some_and(|report| report.sealed);
-        has(&sealed)
+        // Who is not whole never gives all.
+        let whole = |id: &NodeId| self.is_whole(step, affected, *id);
+        has(&sealed, &|_| true)
             && affected.gained.iter().all(|gained| {
                 self.fill(step, *gained, affected.partition)
-                    .is_some_and(|fill| has(&|id: &NodeId| fill.complete.contains(id)))
+                    .is_some_and(|fill| has(&|id: &NodeId| fill.complete.contains(id), &whole))
             })
     }
 }

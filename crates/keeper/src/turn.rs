@@ -32,6 +32,14 @@ impl Keeper {
         }
     }
 
+    /// Whether what is read here is all that this node ever applied of a partition as a home of the settled epoch, in whatever
+    /// life: it is sealed, and whole. A record that is taken out as damaged is missed by `whole` before it goes.
+    pub(crate) fn gives_all(&self, partition: u16) -> bool {
+        let loss = self.charter().change().is_some_and(|change| change.accept_loss);
+        let whole = loss || self.whole().get(usize::from(partition)).is_some_and(|whole| *whole);
+        self.recall.known() && self.sealed.contains(&partition) && whole
+    }
+
     /// Asks those who take part, and does what their reports allow.
     pub(crate) fn drive_step(&mut self, at: &Situation<'_>, effects: &mut Effects) {
         let steward = self.is_steward();

@@ -19,7 +19,8 @@ fn report() -> Report {
     let fill = FillReport { partition: 9, caught_up: vec![NodeId(1), NodeId(2)], complete: vec![NodeId(2)] };
     let fills = vec![fill.clone(), FillReport { partition: 10, complete: vec![], ..fill }];
     let blocked = "the disk is full".to_owned();
-    Report { version: 3, incarnation: 4, sealed: true, fills, bytes: 5, leftovers: 6, refilling: 7, blocked }
+    let lacking = vec![9, 300];
+    Report { version: 3, incarnation: 4, sealed: true, lacking, fills, bytes: 5, leftovers: 6, refilling: 7, blocked }
 }
 
 fn items() -> Items {

@@ -109,6 +109,62 @@ fn a_dead_node_is_removed_and_its_place_filled_from_the_others() {
     world.check_nothing_lost();
 }
 
+fn waits_for(world: &World) -> String {
+    let progress = world.keeper(1).and_then(|keeper| keeper.progress(|id| format!("n{}", id.0)));
+    progress.map(|progress| progress.blocked_by.join("; ")).unwrap_or_default()
+}
+
+/// One home of five is dead and another comes with an empty disk: what W = 2 acknowledged may be only on the dead one's disk.
+fn one_dead_and_one_empty(seed: u64) -> World {
+    let mut world = World::new(seed, 5);
+    world.run_for(3 * S);
+    world.kill(4);
+    world.wipe(2, S / 10);
+    world.run_for(S);
+    assert!(world.keeper(2).is_some_and(|keeper| keeper.refilling() > 0));
+    world
+}
+
+#[test]
+fn a_home_that_is_not_whole_is_no_source_and_the_change_says_that_it_waits_for_it() {
+    for seed in 0..10 {
+        let mut world = one_dead_and_one_empty(200 + seed);
+        world.propose(1, 7, stays(&[4], 5), vec![id(4)], 1);
+        world.run_for(10 * S);
+        assert_eq!(world.newest().ring().epoch(), 1, "it turned: {}", world.describe());
+        let why = waits_for(&world);
+        assert!(why.contains("waiting for n2, which is being refilled") && why.contains("--accept-loss"), "{why}");
+        let sealed = (1..=5).filter(|number| world.keeper(*number).is_some_and(|keeper| keeper.report().sealed));
+        assert_eq!(sealed.count(), 0, "requests need not wait meanwhile");
+        // It was not dead after all, and has what the empty disk lacks.
+        world.start_again(4);
+        world.run_until(60 * S, "the removal is settled", |world| {
+            world.settled() && world.newest().ring().member(id(4)).is_none()
+        });
+        world.run_for(S);
+        world.check_nothing_lost();
+    }
+}
+
+#[test]
+fn a_loss_that_was_accepted_is_not_waited_for() {
+    let mut world = one_dead_and_one_empty(220);
+    world.propose(1, 7, stays(&[4], 5), vec![id(4)], 2);
+    world.run_for(5 * S);
+    world.change(1, 8, |charter, _| charter.cancel().ok());
+    world.run_until(10 * S, "it is taken back", |world| world.newest().change().is_none());
+    // Strict reads may miss what is lost.
+    world.clients = false;
+    world.accept_loss = true;
+    world.propose(1, 9, stays(&[4], 5), vec![id(4)], 2);
+    world.run_until(60 * S, "the removal is settled", |world| {
+        world.settled() && world.newest().ring().member(id(4)).is_none()
+    });
+    world.run_until(20 * S, "the empty disk was filled, and votes again", |world| {
+        world.settled() && world.keeper(2).is_some_and(dynamo_keeper::Keeper::votes)
+    });
+}
+
 /// A majority of three are two: the one that is left, and the one that asks.
 #[test]
 fn two_of_three_replace_the_third() {

@@ -14,7 +14,7 @@ const S: u64 = 1_000_000;
 /// One partition goes from node 3 to node 4; N is 3, and two old homes are needed.
 fn step() -> Step {
     let old = vec![NodeId(1), NodeId(2), NodeId(3)];
-    let affected = Affected { partition: 5, sources: old.clone(), old, gained: vec![NodeId(4)] };
+    let affected = Affected { partition: 5, sources: old.clone(), old, gained: vec![NodeId(4)], accept_loss: false };
     Step { version: 9, epoch: 1, affected: vec![affected] }
 }
 
@@ -24,6 +24,13 @@ fn nodes(ids: &[u128]) -> Vec<NodeId> {
 
 fn alive(ids: &[u128]) -> BTreeSet<NodeId> {
     nodes(ids).into_iter().collect()
+}
+
+/// Old homes say that they are whole and have not sealed.
+fn says(steward: &mut Steward, version: u64, ids: &[u128]) {
+    for id in ids {
+        steward.on_report(NodeId(*id), Report { version, ..Report::default() });
+    }
 }
 
 fn seals(steward: &mut Steward, ids: &[u128]) {
@@ -42,7 +49,10 @@ fn it_seals_only_when_the_gaining_node_has_caught_up_with_all_that_answer() {
     let (mut steward, step) = (Steward::default(), step());
     assert_eq!(steward.decide(&step, 2, &alive(&[1, 2, 3, 4]), S), Decision::Wait);
     fills(&mut steward, &[1, 2], &[]);
+    says(&mut steward, 9, &[1, 3]);
     assert_eq!(steward.decide(&step, 2, &alive(&[1, 2, 3, 4]), S), Decision::Wait);
+    assert_eq!(steward.decide(&step, 2, &alive(&[1, 2, 4]), S), Decision::Wait, "2 has not said that it is whole");
+    says(&mut steward, 9, &[2]);
     assert_eq!(steward.decide(&step, 2, &alive(&[1, 2, 4]), S), Decision::Seal);
     // One old home is too few, whatever it has given.
     assert_eq!(steward.decide(&step, 2, &alive(&[1, 4]), S), Decision::Wait);
@@ -103,6 +113,7 @@ fn homes_that_are_sealed_for_too_long_serve_again_and_the_step_is_tried_later() 
     let again = Step { version: 10, epoch: 2, ..step };
     let fill = FillReport { partition: 5, caught_up: nodes(&[1, 2, 3]), complete: vec![] };
     steward.on_report(NodeId(4), Report { version: 10, fills: vec![fill], ..Report::default() });
+    says(&mut steward, 10, &[1, 2, 3]);
     assert_eq!(steward.decide(&again, 2, &all, 11 * S), Decision::Wait);
     assert_eq!(steward.decide(&again, 2, &all, 16 * S), Decision::Seal);
 }
@@ -116,6 +127,71 @@ fn a_home_that_is_lost_is_not_waited_for() {
     seals(&mut steward, &[1, 2]);
     assert_eq!(steward.decide(&step, 2, &alive(&[1, 2, 4]), S), Decision::Turn);
     assert_eq!(steward.decide(&step, 3, &alive(&[1, 2, 4]), S), Decision::Turn);
+}
+
+fn lacks(steward: &mut Steward, id: u128) {
+    let lacking = vec![5];
+    steward.on_report(NodeId(id), Report { version: 9, sealed: true, lacking, ..Report::default() });
+}
+
+#[test]
+fn a_home_that_is_not_whole_is_not_counted() {
+    let (mut steward, step) = (Steward::default(), step());
+    // Two of three are enough, and two are whole.
+    fills(&mut steward, &[1, 2, 3], &[]);
+    seals(&mut steward, &[1, 2]);
+    lacks(&mut steward, 3);
+    assert_eq!(steward.decide(&step, 2, &alive(&[1, 2, 3, 4]), S), Decision::Seal);
+    fills(&mut steward, &[1, 2, 3], &[1, 2]);
+    assert_eq!(steward.decide(&step, 2, &alive(&[1, 2, 3, 4]), S), Decision::Turn, "it is not waited for either");
+    // One of these is down: the other is not enough, sealed or not.
+    assert_eq!(steward.progress(&step, 2, &alive(&[2, 3, 4]), |id| id.0.to_string()).blocked_by, ["1 does not answer"]);
+    let (mut steward, mut step) = (Steward::default(), step);
+    step.affected[0].sources = nodes(&[2, 3]);
+    fills(&mut steward, &[2, 3], &[]);
+    says(&mut steward, 9, &[2]);
+    steward.on_report(NodeId(3), Report { version: 9, lacking: vec![5], ..Report::default() });
+    assert_eq!(steward.decide(&step, 2, &alive(&[2, 3, 4]), S), Decision::Wait);
+    let blocked = steward.progress(&step, 2, &alive(&[2, 3, 4]), |id| id.0.to_string()).blocked_by;
+    assert!(blocked[0].starts_with("waiting for 3, which is being refilled; "), "{blocked:?}");
+    step.affected[0].accept_loss = true;
+    assert_eq!(steward.decide(&step, 2, &alive(&[2, 3, 4]), S), Decision::Seal);
+    assert!(steward.progress(&step, 2, &alive(&[2, 3, 4]), |id| id.0.to_string()).blocked_by.is_empty());
+}
+
+#[test]
+fn two_lost_homes_of_three_are_too_many_unless_a_loss_is_accepted() {
+    let (mut steward, mut step) = (Steward::default(), step());
+    step.affected[0].sources = nodes(&[1]);
+    fills(&mut steward, &[1], &[1]);
+    seals(&mut steward, &[1]);
+    assert_ne!(steward.decide(&step, 2, &alive(&[1, 4]), S), Decision::Turn);
+    let blocked = steward.progress(&step, 2, &alive(&[1, 4]), |id| id.0.to_string()).blocked_by;
+    assert!(blocked[0].starts_with("1 of the 2 homes are left that must be read of partition 5; "), "{blocked:?}");
+    step.affected[0].accept_loss = true;
+    assert_eq!(steward.decide(&step, 2, &alive(&[1, 4]), S), Decision::Turn);
+}
+
+/// Of all homes everything is needed where R or W is 1, and yet one may be replaced that is down for good.
+#[test]
+fn one_lost_home_is_allowed_and_a_second_only_where_enough_are_left() {
+    let cases = [
+        (2, 3, 0, 2),
+        (2, 3, 1, 2),
+        (3, 3, 0, 3),
+        (3, 3, 1, 2),
+        (3, 3, 2, 2),
+        (3, 5, 2, 3),
+        (5, 5, 2, 4),
+        (1, 1, 1, 1),
+    ];
+    for (needed, homes, lost, wanted) in cases {
+        assert_eq!(
+            dynamo_keeper::step::sources_needed(needed, homes, lost),
+            wanted,
+            "{needed} of {homes}, {lost} lost"
+        );
+    }
 }
 
 #[test]

@@ -95,7 +95,8 @@ fn ring(nodes: usize, partitions: u32) -> String {
     let (before, count) = (settled.encode().len(), steps.len());
     let what = "a node joins".to_owned();
     let lives = [(joins.id, 1)].into_iter().collect();
-    let proposed = Proposed { what, members: plan.ring().members().to_vec(), steps, lost: Vec::new(), lives };
+    let proposed =
+        Proposed { what, members: plan.ring().members().to_vec(), steps, lost: Vec::new(), accept_loss: false, lives };
     let changing = settled.begin(1, proposed).expect("a change");
     let kib = |bytes: usize| bytes as f64 / 1024.0;
     format!("| {nodes} | {partitions} | {:.1} | {:.1} | {count} |", kib(before), kib(changing.encode().len()))

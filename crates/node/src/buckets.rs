@@ -159,6 +159,18 @@ impl Buckets {
         buckets.sort_by(|a, b| a.name.cmp(&b.name));
         buckets
     }
+
+    /// Of how many old homes a change of the ring needs everything: max(R, N - R + 1), the largest over the buckets.
+    pub fn homes_needed(&self, n: u8) -> usize {
+        let majority = n / 2 + 1;
+        let of_bucket = |r: u8| usize::from(r.max(n.saturating_sub(r) + 1));
+        if !self.are_complete() {
+            // There may be one with R = 1 or R = N.
+            return usize::from(n);
+        }
+        let largest = self.list().iter().map(|bucket| of_bucket(bucket.r.unwrap_or(majority).min(n))).max();
+        largest.unwrap_or(0).max(of_bucket(majority))
+    }
 }
 
 impl Default for Buckets {

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use dynamo_gossip::{NodeInfo, PeerState};
+use dynamo_keeper::step::sources_needed;
 use dynamo_ring::{
     Member, NodeId, Ring,
     charter::{Charter, Move, Proposed},
@@ -46,6 +47,10 @@ pub struct Edits<'a> {
     pub known: &'a [Known],
     /// Fewer than N nodes or zones are meant.
     pub allow_fewer: bool,
+    /// What only nodes had that are down for good, or homes that are not whole, may be lost.
+    pub accept_loss: bool,
+    /// Of how many old homes everything is needed: max(R, N - R + 1), the largest over the buckets.
+    pub needed: usize,
 }
 
 impl Edits<'_> {
@@ -103,7 +108,7 @@ impl Edits<'_> {
         let ring = self.charter.ring();
         let (what, members, lives) =
             ("nodes that left are given up".to_owned(), ring.members().to_vec(), BTreeMap::new());
-        let proposed = Proposed { what, members, steps: vec![], lost, lives };
+        let proposed = Proposed { what, members, steps: vec![], lost, accept_loss: false, lives };
         let (after, roles, blocked_by) = (ring.clone(), BTreeMap::new(), self.under_way());
         Ok(Some(Wanted { proposed, after, replicas: (0, 0), tokens: 0, roles, blocked_by, warnings }))
     }
@@ -225,18 +230,56 @@ impl Edits<'_> {
         let down = self.known.iter().filter(|known| !matches!(known.state, PeerState::Up | PeerState::Suspect));
         let down = down.filter(|known| self.charter.ring().member(known.info.id).is_some());
         let down = down.filter(|known| !change.lost.contains(&known.info.id));
-        let warnings = down
-            .map(|known| {
-                format!(
-                    "{} is down: what moves goes on with the other replicas, as long as enough of them answer",
-                    known.info.name
-                )
-            })
-            .collect();
-        let proposed =
-            Proposed { what: change.what.join(", "), members, steps, lost: change.lost, lives: change.lives };
+        let down = down.map(|known| {
+            format!(
+                "{} is down: what moves goes on with the other replicas, as long as enough of them answer",
+                known.info.name
+            )
+        });
+        let warnings = down.chain(self.being_filled(&change.lost)).chain(self.check_sources(&change.lost)?).collect();
+        let Change { what, lost, lives, roles } = change;
+        let what = what.join(", ") + if self.accept_loss { " (a loss is accepted)" } else { "" };
+        let proposed = Proposed { what, members, steps, lost, accept_loss: self.accept_loss, lives };
         let replicas = (plan.replicas_moved, plan.replicas_least);
-        Ok(Wanted { proposed, after, replicas, tokens: plan.moved.len(), roles: change.roles, blocked_by, warnings })
+        Ok(Wanted { proposed, after, replicas, tokens: plan.moved.len(), roles, blocked_by, warnings })
+    }
+
+    /// Members that are no source for what moves until they are whole.
+    fn being_filled(&self, lost: &[NodeId]) -> Vec<String> {
+        let member = |known: &&Known| self.charter.ring().member(known.info.id).is_some();
+        let filled = |known: &&Known| known.info.refilling > 0 && !lost.contains(&known.info.id) && !self.accept_loss;
+        let says = |known: &Known| {
+            format!(
+                "{} is being refilled: where its copies are needed, the change waits until it is whole",
+                known.info.name
+            )
+        };
+        self.known.iter().filter(member).filter(filled).map(says).collect()
+    }
+
+    /// Whether enough homes are left for what W acknowledged to be found at one of them. The sentence that says what may be
+    /// lost, where that was accepted.
+    fn check_sources(&self, lost: &[NodeId]) -> Result<Option<String>, Status> {
+        let (ring, mut short) = (self.charter.ring(), 0);
+        for partition in ring.partitions().iter() {
+            let homes = ring.preference_list(partition);
+            let gone = homes.iter().filter(|id| lost.contains(id)).count();
+            short += usize::from(homes.len() - gone < sources_needed(self.needed, homes.len(), gone));
+        }
+        if self.accept_loss {
+            return Ok(Some(
+                "a loss is accepted: writes that were acknowledged are gone if only nodes had them that are down for good, or homes that are not filled yet".to_owned(),
+            ));
+        }
+        if short == 0 {
+            return Ok(None);
+        }
+        let name = |id: &NodeId| ring.member(*id).map_or_else(|| id.to_string(), |member| member.name.clone());
+        let names: Vec<String> = lost.iter().map(name).collect();
+        Err(Status::failed_precondition(format!(
+            "without {} too few homes are left of {short} partitions to have every write that was acknowledged: nothing was changed; start one of them again, or, if they will never return, accept that what only they had is lost (--accept-loss)",
+            names.join(" and ")
+        )))
     }
 
     fn check_enough(&self, members: &[Member]) -> Result<(), Status> {

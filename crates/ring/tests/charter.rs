@@ -26,7 +26,7 @@ fn join(charter: &Charter, tokens: &[u16], at_once: usize) -> Proposed {
     let moves: Vec<Move> = tokens.iter().map(|at| Move { partition: Partition(*at), to: newcomer.id }).collect();
     let steps = moves.chunks(at_once).map(<[Move]>::to_vec).collect();
     let lives = BTreeMap::from([(newcomer.id, 70)]);
-    Proposed { what: "node-99 joins".into(), members, steps, lost: vec![], lives }
+    Proposed { what: "node-99 joins".into(), members, steps, lost: vec![], accept_loss: false, lives }
 }
 
 fn owners(charter: &Charter) -> Vec<NodeId> {
@@ -60,7 +60,8 @@ fn a_leave_ends_with_the_life_of_the_node_among_those_gone_and_it_may_not_return
     let moves = charter.ring().partitions().iter().filter(|at| charter.ring().owner(*at).id == leaves);
     let moves = moves.map(|partition| Move { partition, to: NodeId(u128::from(partition.0 % 3) + 1) }).collect();
     let lives = BTreeMap::from([(leaves, 44)]);
-    let proposed = Proposed { what: "node-4 leaves".into(), members, steps: vec![moves], lost: vec![], lives };
+    let proposed =
+        Proposed { what: "node-4 leaves".into(), members, steps: vec![moves], lost: vec![], accept_loss: false, lives };
     let gone = charter.begin(2, proposed).unwrap().turn().unwrap();
     assert!(gone.gone().contains(&Gone { id: leaves, incarnation: 44 }) && gone.voter(leaves).is_none());
     let mut back = join(&gone, &[1], 1);
@@ -108,7 +109,8 @@ fn who_left_is_waited_for_until_it_is_released_and_nobody_else_outside_is_listen
     let moves = charter.ring().partitions().iter().filter(|at| charter.ring().owner(*at).id >= leaves);
     let moves = moves.map(|partition| Move { partition, to: NodeId(u128::from(partition.0 % 3) + 1) }).collect();
     let lives = BTreeMap::from([(leaves, 44), (dies, 55)]);
-    let proposed = Proposed { what: "two go".into(), members, steps: vec![moves], lost: vec![dies], lives };
+    let proposed =
+        Proposed { what: "two go".into(), members, steps: vec![moves], lost: vec![dies], accept_loss: false, lives };
     let begun = charter.begin(2, proposed).unwrap();
     assert_eq!(begun.raise_barrier(7), None, "while something moves");
     let left = kept(&begun.turn().unwrap());
@@ -179,6 +181,25 @@ proptest! {
             prop_assert!(tokens.iter().all(|at| charter.ring().owner(Partition(*at)).id == NodeId(99)));
         }
     }
+}
+
+/// Whichever node drives the change goes by it, and one that can't read it says so instead.
+#[test]
+fn that_a_loss_is_accepted_is_part_of_the_change_and_of_its_format() {
+    let charter = first(5);
+    let begun = |accept_loss| {
+        let proposed = Proposed { lost: vec![NodeId(2)], accept_loss, ..join(&charter, &[3, 9], 1) };
+        charter.begin(2, proposed).unwrap()
+    };
+    let (plain, accepts) = (kept(&begun(false)), kept(&begun(true)));
+    assert_eq!((plain.change().unwrap().accept_loss, accepts.change().unwrap().accept_loss), (false, true));
+    assert_eq!((plain.encode()[1], accepts.encode()[1]), (1, 3), "who accepts no loss writes what older nodes read");
+    let turned = kept(&accepts.turn().unwrap());
+    assert!(turned.change().unwrap().accept_loss, "for its other steps too");
+    assert_eq!(turned.turn().unwrap().encode()[1], 1, "it ends with the change");
+    let mut bytes = plain.encode();
+    bytes[1] = 4;
+    assert_eq!(Charter::decode(&bytes), Err(CharterError::NewerFormat { found: 4 }));
 }
 
 #[test]

@@ -70,6 +70,27 @@ fn a_node_that_is_dead_is_replaced_by_another_under_load() {
     finish(&nodes, load);
 }
 
+/// What only these two had would be lost: somebody has to say that it may be.
+#[test]
+fn two_that_are_dead_are_removed_only_by_who_accepts_a_loss() {
+    let nodes = Nodes::start(5);
+    // A change, so that the members know each other's disks: the three that are left have to vote.
+    nodes.ok(&["ring", "apply", "--weight", "node-1=2", "--yes"]);
+    nodes.kill("node-4");
+    nodes.kill("node-5");
+    let both = ["node", "remove", "node-4", "node-5", "--yes"];
+    nodes.until("both are known to be down", || {
+        let refused = String::from_utf8_lossy(&nodes.run(&both).stderr).into_owned();
+        let why = ["without node-4 and node-5 too few homes are left", "nothing was changed", "--accept-loss"];
+        why.iter().all(|why| refused.contains(why))
+    });
+    assert_eq!(nodes.members().unwrap().len(), 5);
+    let accepted = nodes.ok(&[&both[..], &["--accept-loss"]].concat());
+    assert!(accepted.contains("a loss is accepted"), "{accepted}");
+    assert_eq!(nodes.members().unwrap(), ["node-1", "node-2", "node-3"]);
+    nodes.until_settled();
+}
+
 #[test]
 fn a_node_that_is_dead_is_removed_under_load() {
     let nodes = Nodes::start(5);

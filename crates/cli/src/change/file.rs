@@ -8,6 +8,7 @@ use dynamo_wire::v1::{
 };
 use serde::{Deserialize, Serialize};
 
+use super::meant::Meant;
 use crate::{
     failure::Failure,
     local::layout::{Readers, write_atomically},
@@ -25,6 +26,8 @@ pub struct PlanFile {
     version: u64,
     #[serde(default)]
     allow_fewer_than_n: bool,
+    #[serde(default)]
+    accept_loss: bool,
     #[serde(with = "serde_yaml::with::singleton_map_recursive")]
     edits: Vec<Entry>,
 }
@@ -65,8 +68,8 @@ fn is_unset(weight: &u32) -> bool {
 pub struct Kept {
     /// The version that it was planned on.
     pub version: u64,
-    /// Whether fewer nodes or zones than N are accepted.
-    pub allow_fewer_than_n: bool,
+    /// What is meant by it.
+    pub meant: Meant,
     /// What is to change.
     pub edits: Vec<RingEdit>,
 }
@@ -91,7 +94,8 @@ pub fn read(path: &Path) -> Result<Kept, Failure> {
         )));
     }
     let edits = file.edits.into_iter().map(to_wire).collect();
-    Ok(Kept { version: file.version, allow_fewer_than_n: file.allow_fewer_than_n, edits })
+    let PlanFile { version, allow_fewer_than_n, accept_loss, .. } = file;
+    Ok(Kept { version, meant: Meant { allow_fewer_than_n, accept_loss }, edits })
 }
 
 /// Writes a plan.
@@ -100,7 +104,8 @@ pub fn read(path: &Path) -> Result<Kept, Failure> {
 /// It can't be written.
 pub fn write(path: &Path, kept: &Kept) -> Result<(), Failure> {
     let edits = kept.edits.iter().filter_map(of_wire).collect();
-    let file = PlanFile { version: kept.version, allow_fewer_than_n: kept.allow_fewer_than_n, edits };
+    let Meant { allow_fewer_than_n, accept_loss } = kept.meant;
+    let file = PlanFile { version: kept.version, allow_fewer_than_n, accept_loss, edits };
     let text = HEAD.to_owned() + &serde_yaml::to_string(&file).expect("plain data can be written");
     write_atomically(path, text.as_bytes(), Readers::All)
         .map_err(|error| Failure::file(format!("can't write {}", path.display()), &error))
@@ -144,10 +149,11 @@ mod tests {
             Entry::Remove { node: "c".into() },
             Entry::Update { node: "d".into(), weight: 0, zone: "zone-b".into() },
         ];
+        let meant = Meant { allow_fewer_than_n: true, accept_loss: true };
         let edits: Vec<RingEdit> = entries.into_iter().map(to_wire).collect();
-        write(&path, &Kept { version: 12, allow_fewer_than_n: true, edits: edits.clone() }).unwrap();
+        write(&path, &Kept { version: 12, meant, edits: edits.clone() }).unwrap();
         let kept = read(&path).unwrap();
-        assert_eq!((kept.version, kept.allow_fewer_than_n, kept.edits), (12, true, edits));
+        assert_eq!((kept.version, kept.meant, kept.edits), (12, meant, edits));
         let text = fs::read_to_string(&path).unwrap();
         assert!(text.starts_with("# A planned change") && text.contains("- join:\n    node: node-6\n"), "{text}");
     }

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::{
     confirm::{self, Question},
+    meant::Meant,
     preview,
     tracker::Over,
     watch::{self, Waited},
@@ -43,8 +44,8 @@ impl How {
 pub struct Change {
     /// The edits.
     pub edits: Vec<RingEdit>,
-    /// Fewer nodes or zones than N are accepted.
-    pub allow_fewer_than_n: bool,
+    /// What it takes away is meant.
+    pub meant: Meant,
     /// Refused unless the ring has this version still.
     pub planned: Option<u64>,
     /// What is asked beforehand.
@@ -67,8 +68,10 @@ pub struct Made {
 /// # Errors
 /// It can't be applied, nobody agreed to it, it was taken back, or somebody stopped waiting.
 pub async fn make(client: &Client, change: Change, how: &How, json: bool) -> Result<Made, Failure> {
-    let Change { edits, allow_fewer_than_n, planned, question } = change;
-    let plan = client.ring_changes().plan(PlanRequest { edits: edits.clone(), allow_fewer_than_n }).await?;
+    let Change { edits, meant, planned, question } = change;
+    let Meant { allow_fewer_than_n, accept_loss } = meant;
+    let request = PlanRequest { edits: edits.clone(), allow_fewer_than_n, accept_loss };
+    let plan = client.ring_changes().plan(request).await?;
     check_version(&plan, planned)?;
     if !json {
         preview::print_summary(&PlanResponse { blocked_by: Vec::new(), ..plan.clone() })?;
@@ -77,7 +80,7 @@ pub async fn make(client: &Client, change: Change, how: &How, json: bool) -> Res
         return Err(Failure::unavailable(format!("nothing was changed. {}", preview::blocked(&plan.blocked_by))));
     }
     confirm::ask(&question, how.yes)?;
-    let request = ApplyRequest { edits, version: plan.version, allow_fewer_than_n };
+    let request = ApplyRequest { edits, version: plan.version, allow_fewer_than_n, accept_loss };
     let applied = client.ring_changes().apply(request).await?;
     let mut made = Made { change: applied.change, steps: applied.steps, over: None };
     if made.change > 0 && how.waits() {

@@ -11,6 +11,7 @@ use crate::{
         confirm::Question,
         edits,
         flow::{self, Change, How, Made},
+        meant::Meant,
         receipt,
     },
     failure::{Exit, Failure},
@@ -24,6 +25,7 @@ Examples:
   dynamo node leave node-1             # it is up, and hands over what it has
   dynamo node replace node-2 --with node-8
   dynamo node remove node-3            # it will never return: filled from the other replicas
+  dynamo node remove node-3 node-4 --accept-loss    # what only these two had is lost
   dynamo node receipt node-1 && echo node-1 may be switched off
 
 A change is shown and asked about first (--yes: not asked), and goes on by itself once it has begun: Ctrl-C stops the \
@@ -92,9 +94,8 @@ enum Action {
 
 #[derive(Debug, Args)]
 struct Common {
-    /// Accept fewer nodes, or fewer zones, than N
-    #[arg(long)]
-    allow_fewer_than_n: bool,
+    #[command(flatten)]
+    meant: Meant,
     #[command(flatten)]
     how: How,
     #[command(flatten)]
@@ -131,7 +132,7 @@ impl Command {
 
 impl Common {
     async fn make(&self, client: &Client, edits: Vec<RingEdit>, question: Question) -> Result<Made, Failure> {
-        let change = Change { edits, allow_fewer_than_n: self.allow_fewer_than_n, planned: None, question };
+        let change = Change { edits, meant: self.meant, planned: None, question };
         flow::make(client, change, &self.how, self.output.json()).await
     }
 

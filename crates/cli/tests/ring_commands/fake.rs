@@ -106,6 +106,7 @@ impl Fake {
 /// A change in its first or second step.
 pub fn at(steps_done: u32, copies_done: u32) -> RingChange {
     RingChange {
+        accept_loss: false,
         change: CHANGE,
         what: "node-4 joins".into(),
         cancelled: false,

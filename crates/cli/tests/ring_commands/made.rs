@@ -62,11 +62,22 @@ fn a_plan_that_was_kept_is_applied_as_it_was() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("plan.yaml");
     let path = path.to_str().unwrap();
-    let out = ok(&fake, &format!("ring plan --replace node-2=node-4 --allow-fewer-than-n --out {path}"));
+    let out = ok(&fake, &format!("ring plan --replace node-2=node-4 --allow-fewer-than-n --accept-loss --out {path}"));
     assert!(out.contains(&format!("dynamo ring apply --plan {path}")), "{out}");
     ok(&fake, &format!("ring apply --plan {path} --yes"));
     assert_eq!(applied(&fake), [Replace(ReplaceEdit { node: "node-2".into(), with: "node-4".into() })]);
     assert!(fake.with(|state| state.applied[0].allow_fewer_than_n && state.planned[1].allow_fewer_than_n));
+    assert!(fake.with(|state| state.applied[0].accept_loss && state.planned[1].accept_loss));
+}
+
+#[test]
+fn a_loss_is_accepted_only_by_who_says_so() {
+    let fake = fake();
+    ok(&fake, "node remove node-2 --yes");
+    ok(&fake, "node remove node-2 node-3 --accept-loss --yes");
+    assert_eq!(fake.with(|state| state.applied.iter().map(|made| made.accept_loss).collect::<Vec<_>>()), [false, true]);
+    let out = ok(&fake, "ring plan --remove node-2 --accept-loss");
+    assert!(out.contains("dynamo ring apply --remove node-2 --accept-loss"), "{out}");
 }
 
 #[test]

@@ -227,6 +227,8 @@ pub struct World {
     pub log: Vec<String>,
     pub deletes: deletes::Deletes,
     pub collect_every_us: u64,
+    /// Whoever proposes a change accepts a loss.
+    pub accept_loss: bool,
 }
 
 impl World {
@@ -263,6 +265,7 @@ impl World {
             log: Vec::new(),
             deletes: deletes::Deletes::default(),
             collect_every_us,
+            accept_loss: false,
         };
         (1..=founders).for_each(|number| world.add(number));
         world.at(5 * MS, Event::Gossip);
@@ -492,7 +495,8 @@ impl World {
         let charter = self.charter(by);
         let moves = World::moves(&charter, &members, steps, &mut self.chance);
         let lives: BTreeMap<NodeId, u64> = self.nodes.iter().map(|(id, node)| (*id, node.disk.incarnation)).collect();
-        let proposed = Proposed { what: "a change".into(), members, steps: moves, lost, lives };
+        let (what, accept_loss) = ("a change".into(), self.accept_loss);
+        let proposed = Proposed { what, members, steps: moves, lost, accept_loss, lives };
         self.change(by, request, |charter, version| charter.begin(version, proposed).ok());
     }
 

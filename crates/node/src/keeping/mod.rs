@@ -271,7 +271,7 @@ impl Keeping {
             self.answered(id, None);
         }
         let reachable = self.reachable();
-        let needed = self.needed();
+        let needed = self.coordinator.buckets.homes_needed(self.coordinator.cluster.view().ring.n());
         let durable = self.coordinator.store.counters().synced();
         self.drive(|keeper, at, effects| {
             keeper.on_durable(durable);
@@ -296,20 +296,6 @@ impl Keeping {
         let open =
             |peer: &&Arc<crate::cluster::Peer>| peer.links.as_ref().is_some_and(|links| links.background.is_open());
         view.peers().iter().filter(open).map(|peer| peer.id).collect()
-    }
-
-    /// max(R, N - R + 1), the largest over the buckets.
-    fn needed(&self) -> usize {
-        let n = self.coordinator.cluster.view().ring.n();
-        let majority = n / 2 + 1;
-        let of_bucket = |r: u8| usize::from(r.max(n.saturating_sub(r) + 1));
-        if !self.coordinator.buckets.are_complete() {
-            // There may be one with R = 1 or R = N.
-            return usize::from(n);
-        }
-        let buckets = self.coordinator.buckets.list();
-        let largest = buckets.iter().map(|bucket| of_bucket(bucket.r.unwrap_or(majority).min(n))).max();
-        largest.unwrap_or(0).max(of_bucket(majority))
     }
 
     fn take(&mut self, news: KeeperNews) {

@@ -61,6 +61,12 @@ impl RingService {
         })
     }
 
+    fn held<'a>(&self, charter: &'a Charter, known: &'a [Known], meant: (bool, bool)) -> Edits<'a> {
+        let (allow_fewer, accept_loss) = meant;
+        let needed = self.coordinator.buckets.homes_needed(charter.ring().n());
+        Edits { charter, known, allow_fewer, accept_loss, needed }
+    }
+
     async fn change(&self, expected: u64, charter: Charter) -> Result<u64, Status> {
         let (reply, made) = oneshot::channel();
         self.keeper.send(KeeperNews::Asked(Asked::Change { expected, charter: Box::new(charter), reply }));
@@ -181,20 +187,20 @@ fn compared(before: &Ring, wanted: &Wanted, known: &[Known]) -> (Vec<PlannedNode
 #[tonic::async_trait]
 impl RingAdmin for RingService {
     async fn plan(&self, request: Request<PlanRequest>) -> Result<Response<PlanResponse>, Status> {
-        let PlanRequest { edits, allow_fewer_than_n } = request.into_inner();
+        let PlanRequest { edits, allow_fewer_than_n, accept_loss } = request.into_inner();
         let (status, known) = (self.status.load_full(), self.known());
-        let held = Edits { charter: &status.charter, known: &known, allow_fewer: allow_fewer_than_n };
+        let held = self.held(&status.charter, &known, (allow_fewer_than_n, accept_loss));
         let wanted = held.wanted(&edits)?;
         Ok(Response::new(self.plan_response(&status, wanted, &known)))
     }
 
     async fn apply(&self, request: Request<ApplyRequest>) -> Result<Response<ApplyResponse>, Status> {
-        let ApplyRequest { edits, version, allow_fewer_than_n } = request.into_inner();
+        let ApplyRequest { edits, version, allow_fewer_than_n, accept_loss } = request.into_inner();
         let (status, known) = (self.status.load_full(), self.known());
         if version != 0 && version != status.version {
             return Err(Status::failed_precondition(ChangeError::Outdated { version: status.version }.to_string()));
         }
-        let held = Edits { charter: &status.charter, known: &known, allow_fewer: allow_fewer_than_n };
+        let held = self.held(&status.charter, &known, (allow_fewer_than_n, accept_loss));
         let wanted = held.wanted(&edits)?;
         if let Some(blocked) = wanted.blocked_by.first() {
             return Err(is_blocked(blocked));
@@ -261,6 +267,7 @@ impl RingAdmin for RingService {
                 change: change.id,
                 what: change.what.clone(),
                 cancelled: change.cancelled,
+                accept_loss: change.accept_loss,
                 steps: done + left,
                 steps_done: done,
                 phase: if progress.phase.is_empty() { "copying" } else { progress.phase }.to_owned(),

@@ -1,9 +1,10 @@
 //! A charter as bytes: the register's payload.
 //!
-//! `'C' | format u8 | ring | lives | gone | 0 or (1 | change) | barrier | leavers | check 8`; format 1 has neither a barrier nor
-//! leavers, and is written where there are none. A ring is its own encoding with a length u32
-//! before it; lists have a count before them; numbers are big-endian; the check is the first half of the MD5 of all before
-//! it. Decoding never panics, and never takes memory by a count alone.
+//! `'C' | format u8 | ring | lives | gone | 0 or (1 | change) | barrier | leavers | check 8`. Format 1 has neither a barrier nor
+//! leavers, and is written where there are none; format 3 says of the change that a loss is accepted, and is written only
+//! then: who reads no further than 2 must not drive such a change, nor take one for it. A ring is its own encoding with a
+//! length u32 before it; lists have a count before them; numbers are big-endian; the check is the first half of the MD5 of
+//! all before it. Decoding never panics, and never takes memory by a count alone.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -17,7 +18,9 @@ use crate::{
 };
 
 /// The format that is written, and the newest that is read.
-pub const CHARTER_FORMAT: u8 = 2;
+pub const CHARTER_FORMAT: u8 = 3;
+/// Without a change that accepts a loss.
+const FORMAT_2: u8 = 2;
 /// Without barrier and leavers.
 const FORMAT_1: u8 = 1;
 const KIND: u8 = b'C';
@@ -26,7 +29,12 @@ impl Charter {
     /// The charter as bytes.
     pub fn encode(&self) -> Vec<u8> {
         let plain = self.barrier == Barrier::default() && self.leavers.is_empty();
-        let mut out = vec![KIND, if plain { FORMAT_1 } else { CHARTER_FORMAT }];
+        let format = match &self.change {
+            Some(change) if change.accept_loss => CHARTER_FORMAT,
+            _ if plain => FORMAT_1,
+            _ => FORMAT_2,
+        };
+        let mut out = vec![KIND, format];
         let ring = self.ring.encode();
         out.extend_from_slice(&(ring.len() as u32).to_be_bytes());
         out.extend_from_slice(&ring);
@@ -40,7 +48,7 @@ impl Charter {
         if let Some(change) = &self.change {
             put_change(&mut out, change);
         }
-        if !plain {
+        if format > FORMAT_1 {
             out.extend_from_slice(&self.barrier.epoch.to_be_bytes());
             out.extend_from_slice(&self.barrier.round.to_be_bytes());
             out.extend_from_slice(&(self.leavers.len() as u16).to_be_bytes());
@@ -57,7 +65,7 @@ impl Charter {
     /// Damaged bytes, a newer format, or what is no ring.
     pub fn decode(bytes: &[u8]) -> Result<Charter, CharterError> {
         let format = match bytes {
-            [KIND, format @ (FORMAT_1 | CHARTER_FORMAT), ..] if bytes.len() > CHECK + 2 => *format,
+            [KIND, format @ (FORMAT_1 | FORMAT_2 | CHARTER_FORMAT), ..] if bytes.len() > CHECK + 2 => *format,
             [KIND, found, ..] if *found > CHARTER_FORMAT => return Err(CharterError::NewerFormat { found: *found }),
             _ => return Err(CharterError::Malformed("too short, or of no format")),
         };
@@ -75,11 +83,15 @@ impl Charter {
         for _ in 0..u32::from_be_bytes(take(&mut input)?) {
             gone.insert(Gone { id: id(&mut input)?, incarnation: u64::from_be_bytes(take(&mut input)?) });
         }
-        let change = match take(&mut input)? {
+        let mut change = match take(&mut input)? {
             [0] => None,
             [1] => Some(change(&mut input)?),
             _ => return Err(CharterError::Malformed("neither a change nor none")),
         };
+        if format == CHARTER_FORMAT {
+            change.as_mut().ok_or(CharterError::Malformed("a loss is accepted, and nothing changes"))?.accept_loss =
+                true;
+        }
         let (mut barrier, mut leavers) = (Barrier::default(), BTreeSet::new());
         if format > FORMAT_1 {
             let epoch = u64::from_be_bytes(take(&mut input)?);
@@ -143,7 +155,7 @@ fn change(input: &mut Input<'_>) -> Result<RingChange, CharterError> {
         [1] => true,
         _ => return Err(CharterError::Malformed("neither taken back nor not")),
     };
-    Ok(RingChange { id: number, what, members, steps, undo, origin, lost, lives, cancelled })
+    Ok(RingChange { id: number, what, members, steps, undo, origin, lost, accept_loss: false, lives, cancelled })
 }
 
 fn put_lives(out: &mut Vec<u8>, lives: &BTreeMap<NodeId, u64>) {

@@ -61,6 +61,8 @@ pub struct Proposed {
     pub steps: Vec<Moves>,
     /// Members that are not to be asked for what they have: they are down for good.
     pub lost: Vec<NodeId>,
+    /// What only those had, or homes that are not whole, may be lost: an administrator has said so.
+    pub accept_loss: bool,
     /// Which life each node has that joins or leaves.
     pub lives: BTreeMap<NodeId, u64>,
 }
@@ -82,6 +84,8 @@ pub struct RingChange {
     pub origin: Vec<Member>,
     /// Members that are down for good.
     pub lost: Vec<NodeId>,
+    /// What only those had, or homes that are not whole, may be lost: an administrator has said so.
+    pub accept_loss: bool,
     /// Which life each node has that joins or leaves.
     pub lives: BTreeMap<NodeId, u64>,
     /// It is being taken back.
@@ -183,7 +187,7 @@ impl Charter {
         if let Some(change) = &self.change {
             return Err(CharterError::UnderWay { id: change.id, what: change.what.clone() });
         }
-        let Proposed { what, mut members, steps, lost, lives } = proposed;
+        let Proposed { what, mut members, steps, lost, accept_loss, lives } = proposed;
         members.sort_by_key(|member| member.id);
         if steps.is_empty() {
             return Err(CharterError::Nothing);
@@ -195,8 +199,9 @@ impl Charter {
             }
         }
         let origin = self.ring.members().to_vec();
+        let (undo, cancelled) = (Vec::new(), false);
         let change =
-            RingChange { id: version, what, members, steps, undo: vec![], origin, lost, lives, cancelled: false };
+            RingChange { id: version, what, members, steps, undo, origin, lost, accept_loss, lives, cancelled };
         let begun = Charter { change: Some(change), ..self.clone() };
         // Each step's ring is worked out once now, so that none can turn out to be no ring later.
         let mut walker = begun.clone();

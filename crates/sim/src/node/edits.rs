@@ -75,7 +75,7 @@ impl Node {
             }
             Edit::Cancel => unreachable!("it proposes nothing"),
         };
-        Ok(Proposed { what: format!("{edit:?}"), members, steps, lost, lives })
+        Ok(Proposed { what: format!("{edit:?}"), members, steps, lost, accept_loss: false, lives })
     }
 
     fn known(&self, node: u8) -> Result<(NodeInfo, PeerState), String> {

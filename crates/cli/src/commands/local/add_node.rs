@@ -14,6 +14,7 @@ use crate::{
     change::{
         confirm::Question,
         flow::{self, Change, How},
+        meant::Meant,
         preview, watch,
     },
     failure::Failure,
@@ -63,7 +64,7 @@ impl Command {
         if !is_member(&client, &row.id).await? {
             let edits = vec![RingEdit { edit: Some(Edit::Join(JoinEdit { node: row.id.clone(), weight: 0 })) }];
             until_heard_of(&client, &row.id, &edits).await?;
-            let change = Change { edits, allow_fewer_than_n: false, planned: None, question: Question::Apply };
+            let change = Change { edits, meant: Meant::default(), planned: None, question: Question::Apply };
             flow::make(&client, change, &How::at_once(), false).await?;
             check_member(&client, &row.id).await?;
         }
@@ -109,7 +110,7 @@ async fn until_heard_of(client: &Client, id: &str, edits: &[RingEdit]) -> Result
     spinner.enable_steady_tick(Duration::from_millis(100));
     let waiting = async {
         loop {
-            let request = PlanRequest { edits: edits.to_vec(), allow_fewer_than_n: false };
+            let request = PlanRequest { edits: edits.to_vec(), ..PlanRequest::default() };
             let not_yet = match client.ring_changes().plan(request).await {
                 Ok(plan) if plan.blocked_by.is_empty() => return Ok(()),
                 Ok(plan) => {

@@ -12,6 +12,7 @@ use crate::{
     change::{
         confirm::Question,
         flow::{self, Change, How},
+        meant::Meant,
         receipt,
     },
     failure::{Exit, Failure},
@@ -54,8 +55,8 @@ impl Command {
         let is_member = is_member(&client, &id).await?;
         if is_member {
             let edits = vec![RingEdit { edit: Some(Edit::Leave(LeaveEdit { node: id.clone() })) }];
-            let allow_fewer_than_n = self.allow_fewer_than_n;
-            let change = Change { edits, allow_fewer_than_n, planned: None, question: Question::Apply };
+            let meant = Meant { allow_fewer_than_n: self.allow_fewer_than_n, ..Meant::default() };
+            let change = Change { edits, meant, planned: None, question: Question::Apply };
             flow::make(&client, change, &How::at_once(), false).await?;
         }
         // Of one that is no member nothing is expected any more: it never was one, has said that it holds nothing, or was

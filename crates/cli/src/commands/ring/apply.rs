@@ -11,6 +11,7 @@ use crate::{
         edits::Edits,
         file,
         flow::{self, Change, How},
+        meant::Meant,
     },
     failure::Failure,
     output,
@@ -34,11 +35,10 @@ pub struct Command {
     #[command(flatten)]
     edits: Edits,
     /// What `dynamo ring plan --out` kept; refused when the ring has changed since
-    #[arg(long, value_name = "FILE", conflicts_with = "Edits")]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["Edits", "Meant"])]
     plan: Option<PathBuf>,
-    /// Accept fewer nodes, or fewer zones, than N
-    #[arg(long, conflicts_with = "plan")]
-    allow_fewer_than_n: bool,
+    #[command(flatten)]
+    meant: Meant,
     #[command(flatten)]
     how: How,
     #[command(flatten)]
@@ -58,13 +58,13 @@ impl Command {
     fn change(&self) -> Result<Change, Failure> {
         let question = Question::Apply;
         if let Some(path) = &self.plan {
-            let file::Kept { version, allow_fewer_than_n, edits } = file::read(path)?;
-            return Ok(Change { edits, allow_fewer_than_n, planned: Some(version), question });
+            let file::Kept { version, meant, edits } = file::read(path)?;
+            return Ok(Change { edits, meant, planned: Some(version), question });
         }
         let edits = self.edits.list();
         if edits.is_empty() {
             return Err(Failure::usage("say what is to change, for example --join node-6. Nothing was changed"));
         }
-        Ok(Change { edits, allow_fewer_than_n: self.allow_fewer_than_n, planned: None, question })
+        Ok(Change { edits, meant: self.meant, planned: None, question })
     }
 }

@@ -7,7 +7,7 @@ use dynamo_wire::v1::PlanRequest;
 
 use crate::{
     args,
-    change::{edits, edits::Edits, file, preview},
+    change::{edits, edits::Edits, file, meant::Meant, preview},
     failure::Failure,
     output,
 };
@@ -29,9 +29,8 @@ replicas that a node would have after it if shares were exactly as the weights."
 pub struct Command {
     #[command(flatten)]
     edits: Edits,
-    /// Accept fewer nodes, or fewer zones, than N
-    #[arg(long)]
-    allow_fewer_than_n: bool,
+    #[command(flatten)]
+    meant: Meant,
     /// Keep the edits and the version that they were planned on in this file
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
@@ -47,22 +46,21 @@ impl Command {
         if edits.is_empty() {
             return Err(Failure::usage("say what is to change, for example --join node-6. Nothing was changed"));
         }
-        let request = PlanRequest { edits, allow_fewer_than_n: self.allow_fewer_than_n };
-        let plan = self.endpoint.connect().await?.ring_changes().plan(request.clone()).await?;
-        let PlanRequest { edits, allow_fewer_than_n } = request;
+        let (meant, Meant { allow_fewer_than_n, accept_loss }) = (self.meant, self.meant);
+        let request = PlanRequest { edits: edits.clone(), allow_fewer_than_n, accept_loss };
+        let plan = self.endpoint.connect().await?.ring_changes().plan(request).await?;
         let flags = edits::flags(&edits);
         if let Some(path) = &self.out {
-            file::write(path, &file::Kept { version: plan.version, allow_fewer_than_n, edits })?;
+            file::write(path, &file::Kept { version: plan.version, meant, edits })?;
         }
         if self.output.json() {
             return output::document(&preview::document(&plan));
         }
         preview::print(&plan)?;
-        let fewer = if allow_fewer_than_n { " --allow-fewer-than-n" } else { "" };
         match &self.out {
             Some(path) => output::line(format!("\nKept. Apply it with\n  dynamo ring apply --plan {}", path.display())),
             None if plan.blocked_by.is_empty() => {
-                output::line(format!("\nApply it with\n  dynamo ring apply {flags}{fewer}"))
+                output::line(format!("\nApply it with\n  dynamo ring apply {flags}{}", meant.flags()))
             }
             None => Ok(()),
         }

@@ -127,7 +127,7 @@ fn document(progress: &ProgressResponse) -> Value {
             "steps": change.steps, "steps_done": change.steps_done, "phase": change.phase,
             "copies": change.copies, "copies_done": change.copies_done,
             "bytes_moved": change.bytes_moved, "bytes_expected": change.bytes_expected,
-            "blocked_by": change.blocked_by,
+            "blocked_by": change.blocked_by, "accept_loss": change.accept_loss,
         })
     });
     json!({

@@ -21,6 +21,42 @@ const PULL_US: u64 = 100_000;
 /// For how long a node may be fenced for a ring that it does not know, microseconds, before it asks the register.
 const AHEAD_US: u64 = 2_000_000;
 
+/// How long nothing is fenced after the disk refused it, microseconds, and at the longest, after it did so again and again.
+const REFUSED_MIN_US: u64 = 100_000;
+const REFUSED_MAX_US: u64 = 2_000_000;
+
+/// What the disk would not take: a full or failing one is asked again after a while, not with every message that comes in.
+#[derive(Debug, Default)]
+pub(crate) struct Refused {
+    pause: u64,
+    until: u64,
+    /// The newest value that could not be learnt.
+    value: Option<Value>,
+}
+
+impl Refused {
+    /// Whether the disk is left alone at present.
+    pub(crate) fn holds(&self, now: u64) -> bool {
+        now < self.until
+    }
+
+    /// A write has ended.
+    pub(crate) fn ended(&mut self, done: bool, now: u64) {
+        if done {
+            (self.pause, self.until) = (0, 0);
+        } else {
+            self.pause = (2 * self.pause).clamp(REFUSED_MIN_US, REFUSED_MAX_US);
+            self.until = now.saturating_add(self.pause);
+        }
+    }
+
+    fn keep(&mut self, value: Value) {
+        if self.value.as_ref().is_none_or(|kept| value.is_newer(kept)) {
+            self.value = Some(value);
+        }
+    }
+}
+
 /// A value that is being kept.
 #[derive(Debug)]
 pub(crate) struct Learning {
@@ -44,6 +80,9 @@ impl Keeper {
         if !value.is_newer(self.registry.known()) {
             return;
         }
+        if self.refused.holds(at.now) {
+            return self.refused.keep(value);
+        }
         let Ok(charter) = Charter::decode(value.payload()) else { return };
         let partitions = changed(self.registry.charter().ring(), charter.ring(), self.me);
         let floor = floor(self.registry.charter(), &charter, self.me);
@@ -61,6 +100,7 @@ impl Keeper {
     /// A write of what is being learnt has ended.
     pub(crate) fn learnt(&mut self, fence: bool, done: bool, at: &Situation<'_>, effects: &mut Effects) {
         let Some(learning) = &mut self.learning else { return };
+        self.refused.ended(done, at.now);
         match (fence, done) {
             (true, true) => {
                 learning.fenced = true;
@@ -70,8 +110,21 @@ impl Keeper {
                 learning.kept = true;
                 self.adopt(at, effects);
             }
-            // Whoever told of it will be asked again.
-            (_, false) => self.learning = None,
+            (_, false) => {
+                let Some(Learning { value, next, .. }) = self.learning.take() else { return };
+                self.refused.keep(value);
+                next.into_iter().for_each(|next| self.refused.keep(next));
+            }
+        }
+    }
+
+    /// What the disk would not take is tried again.
+    pub(crate) fn learn_again(&mut self, at: &Situation<'_>, effects: &mut Effects) {
+        if self.learning.is_none()
+            && !self.refused.holds(at.now)
+            && let Some(value) = self.refused.value.take()
+        {
+            self.learn(value, at, effects);
         }
     }
 
@@ -199,7 +252,7 @@ impl Keeper {
 
     /// Asks for what others seem to know.
     pub(crate) fn pull(&mut self, at: &Situation<'_>, effects: &mut Effects) {
-        if at.now < self.next_pull || self.learning.is_some() {
+        if at.now < self.next_pull || self.learning.is_some() || self.refused.holds(at.now) {
             return;
         }
         self.next_pull = at.now.saturating_add(PULL_US);

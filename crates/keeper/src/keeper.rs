@@ -14,7 +14,7 @@ use dynamo_transfer::{
 };
 
 use crate::{
-    adopt::Learning,
+    adopt::{Learning, Refused},
     collect::{self, Collecting},
     effect::{Effect, Effects, StoreAsk, StoreDone},
     fill::Fill,
@@ -141,6 +141,7 @@ pub struct Keeper {
     pub(crate) registry: Registry,
     pub(crate) recall: Recall,
     pub(crate) learning: Option<Learning>,
+    pub(crate) refused: Refused,
     pub(crate) step: Option<Step>,
     pub(crate) sealing: bool,
     /// Partitions that this node has sealed for the settled epoch, durably.
@@ -202,6 +203,7 @@ impl Keeper {
             incarnation,
             settings,
             learning: None,
+            refused: Refused::default(),
             step: None,
             sealing: false,
             sealed: sealed.collect(),
@@ -406,7 +408,7 @@ impl Keeper {
             }
             Question::Seal { version } => {
                 self.versions.insert(from, version);
-                self.seal(version, effects);
+                self.seal(version, at.now, effects);
                 effects.push(Effect::Answer { call, answer: Answer::Report(self.report()) });
             }
             Question::Compare(question) => {
@@ -475,6 +477,7 @@ impl Keeper {
             Ticket::LearntFence => self.learnt(true, kept, at, effects),
             Ticket::LearntValue => self.learnt(false, kept, at, effects),
             Ticket::Sealed(epoch, partitions) => {
+                self.refused.ended(kept, at.now);
                 if kept && epoch == self.charter().ring().epoch() {
                     self.sealed.extend(partitions);
                 }
@@ -509,6 +512,7 @@ impl Keeper {
         let mut out = Vec::new();
         self.jobs.on_time(at.now, &mut out);
         self.job_effects(out, at, effects);
+        self.learn_again(at, effects);
         self.pull(at, effects);
         self.compare_homes(at, effects);
         self.scrub_on(at, effects);

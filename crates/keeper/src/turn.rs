@@ -14,7 +14,7 @@ use crate::{
 
 impl Keeper {
     /// Stops serving what the step moves.
-    pub(crate) fn seal(&mut self, version: u64, effects: &mut Effects) {
+    pub(crate) fn seal(&mut self, version: u64, now: u64, effects: &mut Effects) {
         if version != self.version() || self.learning.is_some() {
             return;
         }
@@ -26,7 +26,7 @@ impl Keeper {
         let epoch = step.epoch;
         let mine = step.of_home(self.me).map(|affected| affected.partition);
         let partitions: Vec<u16> = mine.filter(|partition| !self.sealed.contains(partition)).collect();
-        if !partitions.is_empty() && !self.is_sealing() {
+        if !partitions.is_empty() && !self.is_sealing() && !self.refused.holds(now) {
             let ask = StoreAsk::Fence { partitions: partitions.clone(), epoch: epoch + 1, floor: 0 };
             self.store(Ticket::Sealed(epoch, partitions), ask, effects);
         }
@@ -71,7 +71,7 @@ impl Keeper {
                 // The others at once: requests wait from the first seal on.
                 self.next_ask = 0;
             }
-            self.seal(version, effects);
+            self.seal(version, at.now, effects);
         }
         if at.now < self.next_ask {
             return;

@@ -227,6 +227,9 @@ pub struct World {
     pub log: Vec<String>,
     pub deletes: deletes::Deletes,
     pub collect_every_us: u64,
+    /// Whose disks take no fence, and how many they did not take.
+    pub full: BTreeSet<NodeId>,
+    pub fences_refused: usize,
     /// Whoever proposes a change accepts a loss.
     pub accept_loss: bool,
 }
@@ -265,6 +268,8 @@ impl World {
             log: Vec::new(),
             deletes: deletes::Deletes::default(),
             collect_every_us,
+            full: BTreeSet::new(),
+            fences_refused: 0,
             accept_loss: false,
         };
         (1..=founders).for_each(|number| world.add(number));
@@ -635,6 +640,10 @@ impl World {
                 disk.commits += 1;
                 disk.meta.insert(key, value);
                 StoreDone::Kept
+            }
+            StoreAsk::Fence { .. } if self.full.contains(&node) => {
+                self.fences_refused += 1;
+                StoreDone::Failed
             }
             StoreAsk::Fence { partitions, epoch, floor } => {
                 self.log.push(format!("{} node {} fences {partitions:?} {epoch}, floor {floor}", self.now, node.0));

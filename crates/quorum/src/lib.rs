@@ -5,7 +5,8 @@
 //! driver keeps, and who is alive was resolved by the driver, which passes the ring's walk as [`Candidate`]s.
 //!
 //! Where things are: [`Put`] is a write and [`Get`] a read, each with an example; [`PutSettings`] and [`GetSettings`] say
-//! what the request asks for (R, W, sloppy or strict, durability, times); [`NotEnough`] says why it could not be had.
+//! what the request asks for (R, W, sloppy or strict, durability, times); [`NotEnough`] says why it could not be had;
+//! [`Resend`] says what may be sent of a write that met a turn of the ring half done.
 //!
 //! What it does not do: mint versions (that is `version`, on the storage engine's thread), deliver hints (`transfer`),
 //! retry a request on a newer ring (whoever hears [`NotEnough`] with replicas that are sealed is told to).
@@ -17,10 +18,12 @@ mod candidate;
 mod error;
 mod get;
 mod put;
+mod resend;
 mod settings;
 
 pub use candidate::{Candidate, NodeState};
 pub use error::{NotEnough, Operation, Refusal, Refusals};
 pub use get::{Answer, Found, Get, GetEffect, GetEffects};
 pub use put::{Put, PutEffect, PutEffects};
+pub use resend::Resend;
 pub use settings::{Durability, GetSettings, PutSettings};

@@ -4,16 +4,15 @@
 //! is not there yet. The client need not know.
 //!
 //! A write that has its version keeps it: a second one beside it could come back as a sibling of what somebody wrote over
-//! the first. What is sent again must not bring back what was deleted and collected in between, for which the ring turns
-//! once without new homes (docs/PROTOCOL.md): see [`Resend`].
+//! the first. What of it may be sent: see [`Resend`].
 
 use std::sync::Arc;
 
 use bytes::Bytes;
-use dynamo_quorum::{NotEnough, Put, Refusal};
-use dynamo_ring::{NodeId, Ring};
+use dynamo_quorum::{NotEnough, Put, Refusal, Resend};
+use dynamo_ring::NodeId;
 use dynamo_storage::{Outcome, Read, RecordKey};
-use dynamo_version::{Dot, SiblingSet};
+use dynamo_version::Dot;
 use dynamo_wire::v1::GetRequest;
 use parking_lot::Mutex;
 use smallvec::SmallVec;
@@ -51,37 +50,6 @@ pub(super) struct Made {
     pub homes: SmallVec<[NodeId; 4]>,
     /// What the last attempt came to.
     pub last: NotEnough,
-}
-
-/// What another attempt may send.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Resend {
-    /// The set as it was made: no tombstone can have been collected since.
-    AsMade,
-    /// What this home's own record has now, which had the version.
-    FromRecord,
-    /// Nothing: this node can't know whether the version was written over, deleted and collected.
-    Nothing,
-}
-
-impl Resend {
-    /// Tombstones are collected behind a turn that leaves all homes as they are, and a set that is sent under an epoch is
-    /// refused after the next such turn. So it may be sent on within its epoch, and across one turn that changed homes.
-    fn of(made: (u64, &[NodeId]), ring: &Ring, key: &RecordKey, me: NodeId) -> Resend {
-        let (epoch, homes) = made;
-        let mut now = ring.preference_list(key.partition());
-        let mut before: SmallVec<[NodeId; 4]> = homes.into();
-        now.sort();
-        before.sort();
-        let moved = now[..] != before[..];
-        if ring.epoch() == epoch || (ring.epoch() == epoch + 1 && moved) {
-            Resend::AsMade
-        } else if now.contains(&me) && before.contains(&me) {
-            Resend::FromRecord
-        } else {
-            Resend::Nothing
-        }
-    }
 }
 
 struct Waiting {
@@ -139,7 +107,8 @@ impl Coordinator {
     fn resend(self: &Arc<Self>, mut made: Box<Made>, reply: ReplyTo, until_us: u64) {
         // One view for the decision, the reading and the sending: what is read now must not be sent under a later epoch.
         let view = Arc::clone(&self.cluster.view());
-        match Resend::of((made.epoch, &made.homes), &view.ring, &made.record, self.cluster.me) {
+        let (homes, me) = (view.ring.preference_list(made.record.partition()), self.cluster.me);
+        match Resend::of((made.epoch, &made.homes), (view.ring.epoch(), &homes), me) {
             Resend::AsMade => self.replicate(&view, *made, reply, until_us),
             Resend::Nothing => {
                 let why = "this node can't tell whether the version was written over since; read the key";
@@ -154,7 +123,7 @@ impl Coordinator {
                 // A task, for nobody may wait here; a ring turns rarely.
                 self.runtime.spawn(async move {
                     match read.await {
-                        Ok(Ok(Outcome::State(Some((set, digest))))) if has(&set, made.dot) => {
+                        Ok(Ok(Outcome::State(Some((set, digest))))) if Resend::knows(&set, made.dot) => {
                             (made.set, made.digest) = (set, digest);
                             coordinator.replicate(&view, *made, reply, until_us);
                         }
@@ -182,59 +151,5 @@ impl Coordinator {
             Ok(machine) => self.go_on(view, machine, &candidates, made, (reply, until_us)),
             Err(refused) => self.refuse(cut_short(&made.last, &refused.message), reply),
         }
-    }
-}
-
-/// Whether an encoded set knows a write.
-fn has(set: &Bytes, dot: Option<Dot>) -> bool {
-    let set = SiblingSet::decode(set.clone());
-    set.is_ok_and(|set| dot.is_none_or(|dot| set.causality().covers(&dot)))
-}
-
-#[cfg(test)]
-mod tests {
-    use dynamo_ring::{Member, Partition, PartitionCount};
-
-    use super::*;
-
-    fn member(id: u128) -> Member {
-        Member { id: NodeId(id), name: id.to_string(), zone: id.to_string(), weight: 1 }
-    }
-
-    /// Four nodes, N = 3; the ring after it gives the first partition's token to who was no home of it.
-    fn rings() -> (Ring, Ring, RecordKey) {
-        let members: Vec<Member> = (0..4).map(member).collect();
-        let ring = Ring::bootstrap(3, PartitionCount::try_from(4).unwrap(), members.clone()).unwrap();
-        let key = RecordKey::new(Partition(0), b"b", b"k", None).unwrap();
-        let homes = ring.preference_list(key.partition());
-        let new = members.iter().map(|member| member.id).find(|id| !homes.contains(id)).unwrap();
-        let owner = |partition: Partition| if partition.0 == 0 { new } else { ring.owner(partition).id };
-        let turned = ring.turned(members, owner).unwrap();
-        assert_ne!(turned.preference_list(key.partition()), homes);
-        (ring, turned, key)
-    }
-
-    fn again(ring: &Ring) -> Ring {
-        ring.turned(ring.members().to_vec(), |partition| ring.owner(partition).id).unwrap()
-    }
-
-    #[test]
-    fn a_set_crosses_a_turn_only_if_no_tombstone_can_have_been_collected_behind_it() {
-        let (ring, turned, key) = rings();
-        let homes = ring.preference_list(key.partition());
-        let made = (ring.epoch(), &homes[..]);
-        let stays = *homes.iter().find(|id| turned.is_home(key.partition(), **id)).unwrap();
-        let goes = *homes.iter().find(|id| !turned.is_home(key.partition(), **id)).unwrap();
-        for me in [stays, goes, NodeId(77)] {
-            assert_eq!(Resend::of(made, &ring, &key, me), Resend::AsMade, "still sealed");
-            assert_eq!(Resend::of(made, &turned, &key, me), Resend::AsMade, "the homes have changed");
-        }
-        // The same owners once more: who was no home in both can't know what became of it.
-        let same = again(&ring);
-        assert_eq!(Resend::of(made, &same, &key, stays), Resend::FromRecord);
-        assert_eq!(Resend::of(made, &same, &key, NodeId(77)), Resend::Nothing);
-        let later = again(&turned);
-        assert_eq!(Resend::of(made, &later, &key, stays), Resend::FromRecord);
-        assert_eq!(Resend::of(made, &later, &key, goes), Resend::Nothing);
     }
 }

@@ -2,10 +2,10 @@
 //! simulator's `node/src/coordinator/again.rs`.
 
 use bytes::Bytes;
-use dynamo_quorum::{NotEnough, Put, Refusal};
+use dynamo_quorum::{NotEnough, Put, Refusal, Resend};
 use dynamo_ring::NodeId;
 use dynamo_storage::{Outcome, Read};
-use dynamo_version::{Dot, SiblingSet};
+use dynamo_version::Dot;
 use smallvec::SmallVec;
 
 use super::{ReplyTo, Write, not_enough};
@@ -41,35 +41,6 @@ pub struct Made {
     pub homes: SmallVec<[NodeId; 4]>,
     /// What the last attempt came to.
     pub last: NotEnough,
-}
-
-/// What another attempt may send.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Resend {
-    /// The set as it was made: no tombstone can have been collected since.
-    AsMade,
-    /// What this home's own record has now, which had the version.
-    FromRecord,
-    /// Nothing: this node can't know whether the version was written over, deleted and collected.
-    Nothing,
-}
-
-impl Resend {
-    fn of(made: &Made, epoch: u64, homes: &[NodeId], me: NodeId) -> Self {
-        let sorted = |homes: &[NodeId]| {
-            let mut homes: SmallVec<[NodeId; 4]> = homes.into();
-            homes.sort();
-            homes
-        };
-        let (now, before) = (sorted(homes), sorted(&made.homes));
-        if epoch == made.epoch || (epoch == made.epoch + 1 && now != before) {
-            Self::AsMade
-        } else if now.contains(&me) && before.contains(&me) {
-            Self::FromRecord
-        } else {
-            Self::Nothing
-        }
-    }
 }
 
 /// One that waits.
@@ -116,7 +87,7 @@ impl Node {
     fn resend(&mut self, mut made: Made, reply: ReplyTo, until_us: u64, kernel: &mut Kernel) {
         let view = self.view.clone();
         let homes = homes_of(&view, self.shape.partition(made.key));
-        match Resend::of(&made, view.epoch(), &homes, self.id()) {
+        match Resend::of((made.epoch, &made.homes), (view.epoch(), &homes), self.id()) {
             Resend::AsMade => {
                 cover!("ring.sent_again");
                 self.replicate(made, reply, until_us, kernel);
@@ -126,7 +97,7 @@ impl Node {
                 let (key, mode) = (self.shape.key(made.key).record.clone(), self.shape.bucket_of(made.key).mode);
                 let read = Read::State { key, hints: SmallVec::new(), mode, epoch: u64::MAX, digest_only: false };
                 match self.read_now(&read) {
-                    Ok(Outcome::State(Some((set, digest)))) if has(&set, made.dot) => {
+                    Ok(Outcome::State(Some((set, digest)))) if Resend::knows(&set, made.dot) => {
                         (made.set, made.digest) = (set, digest);
                         self.replicate(made, reply, until_us, kernel);
                     }
@@ -156,10 +127,4 @@ impl Node {
 /// A key's homes.
 pub fn homes_of(view: &View, partition: dynamo_ring::Partition) -> SmallVec<[NodeId; 4]> {
     view.homes(partition).iter().map(|home| id_of(*home)).collect()
-}
-
-/// Whether an encoded set knows a write.
-fn has(set: &Bytes, dot: Option<Dot>) -> bool {
-    let set = SiblingSet::decode(set.clone());
-    set.is_ok_and(|set| dot.is_none_or(|dot| set.causality().covers(&dot)))
 }

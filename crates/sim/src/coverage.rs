@@ -71,6 +71,7 @@ pub const BRANCHES: &[(&str, &str)] = &[
     ("ring.seal_asked", "old homes are asked to seal"),
     ("ring.fenced", "requests of older epochs are refused from here on"),
     ("ring.turned", "a step of a change is taken"),
+    ("ring.waits_for_whole", "a step waits for a home that is being refilled"),
     ("ring.unsealed", "a step is given up for now, and its old homes serve again"),
     ("ring.cancelled", "a change is taken back"),
     ("ring.change_done", "a change has ended"),

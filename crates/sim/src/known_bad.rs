@@ -21,6 +21,8 @@ pub enum KnownBad {
     ContextTooWide,
     /// Old homes say that they have sealed, and serve requests of the old ring on: the epoch turns without seals.
     TurnWithoutSeals,
+    /// Old homes count as sources of a step though they are not whole.
+    SourcesNotWhole,
     /// Hash trees do not know every key.
     TreesMissKeys,
     /// Whoever changes the ring takes silence for consent: each half of a cut cluster has a register of its own.
@@ -30,7 +32,7 @@ pub enum KnownBad {
 impl KnownBad {
     /// All of them, and the name of each.
     #[cfg_attr(not(feature = "known-bad"), expect(dead_code, reason = "nobody asks without the feature"))]
-    pub const ALL: [(Self, &'static str); 10] = [
+    pub const ALL: [(Self, &'static str); 11] = [
         (Self::NoKeyEpochs, "no-key-epochs"),
         (Self::AckBeforeDisk, "ack-before-disk"),
         (Self::HintDroppedUnconfirmed, "hint-dropped-unconfirmed"),
@@ -39,6 +41,7 @@ impl KnownBad {
         (Self::IdentityReused, "identity-reused"),
         (Self::ContextTooWide, "context-too-wide"),
         (Self::TurnWithoutSeals, "turn-without-seals"),
+        (Self::SourcesNotWhole, "sources-not-whole"),
         (Self::TreesMissKeys, "trees-miss-keys"),
         (Self::TwoRegisters, "two-registers"),
     ];

@@ -15,6 +15,7 @@ const CAUGHT: &[(&str, &str, u64, &[&str])] = &[
     ("identity-reused", "wiped-disk", 64, &["acknowledged", "dots", "strict"]),
     ("context-too-wide", "hot-keys", 4, &["acknowledged"]),
     ("turn-without-seals", "ring-strict", 64, &["strict", "acknowledged"]),
+    ("sources-not-whole", "ring-refilled", 32, &["strict", "acknowledged"]),
     ("trees-miss-keys", "bit-flips", 24, &["convergence", "settle"]),
     ("two-registers", "ring-split", 8, &["ring"]),
 ];

@@ -13,6 +13,7 @@ use super::Node;
 use crate::{
     coverage::cover,
     edit::Edit,
+    known_bad::KnownBad,
     world::{Kernel, id_of},
 };
 
@@ -26,7 +27,8 @@ impl Node {
         let next = match edit {
             Edit::Cancel => charter.cancel().map_err(|error| error.to_string())?,
             edit => {
-                let proposed = self.proposed(edit, &charter)?;
+                let mut proposed = self.proposed(edit, &charter)?;
+                proposed.accept_loss = kernel.known_bad == Some(KnownBad::SourcesNotWhole);
                 charter.begin(version + 1, proposed).map_err(|error| error.to_string())?
             }
         };

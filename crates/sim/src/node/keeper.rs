@@ -271,6 +271,9 @@ impl Node {
             match effect {
                 Effect::Ask { to, call, question } => self.ask_keeper(to, call, question, kernel),
                 Effect::Answer { call, answer } => {
+                    if matches!(&answer, Answer::Report(report) if !report.lacking.is_empty()) {
+                        cover!("ring.waits_for_whole");
+                    }
                     if let Some((stream, generation, id)) = self.keeping.places.remove(&call) {
                         let reply = ReplicaReply { id, reply: Reply::Keep(Box::new(answer)) };
                         kernel.send_reply(stream, generation, reply, 0);

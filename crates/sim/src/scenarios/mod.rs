@@ -149,6 +149,11 @@ pub const ALL: &[Scenario] = &[
         plan: ring::left,
     },
     Scenario {
+        name: "ring-refilled",
+        about: "a dead node is to be removed while another, whose disk was emptied, is not filled yet",
+        plan: ring::refilled,
+    },
+    Scenario {
         name: "ring-three",
         about: "of three nodes one is dead, and the two that are left replace it",
         plan: ring::three,

@@ -173,6 +173,28 @@ pub fn left(seed: u64, shape: &mut Chance) -> Plan {
     plan
 }
 
+/// One node is down, and another comes with an empty disk, right after both took what nobody else heard of; the first is to be
+/// removed. It comes back before anything is lost: the change has to wait for that.
+pub fn refilled(seed: u64, shape: &mut Chance) -> Plan {
+    let mut plan = with_spares(seed, shape, 60_000, 0);
+    plan.cluster.zones = 1;
+    // Who is removed may take a fallback's hints with it: that is what removing means.
+    plan.buckets = vec![BucketPlan::STRICT];
+    fill(&mut plan, Mix { per_second: 6, get: 25, put: 20, blind: 30, update: 25, anywhere: 100, ..Mix::USUAL });
+    let mut chance = faults(seed);
+    let pair = chance.some_of(5, 2);
+    let others: Vec<u8> = (0..5).filter(|node| !pair.contains(node)).collect();
+    let (at, apart) = (chance.between(6_000, 10_000), chance.between(1_000, 3_000));
+    let cut = Fault::Cut { from: pair.clone(), to: others.clone(), both: true, flap_ms: 0 };
+    add(&mut plan, at, apart + 100, cut);
+    let away = chance.between(18_000, 25_000);
+    add(&mut plan, at + apart, away, Fault::Crash { node: pair[0], power: true });
+    add(&mut plan, at + apart, chance.between(200, 2_000), Fault::Wipe { node: pair[1] });
+    let asked = at + apart + chance.between(3_000, 8_000);
+    edit(&mut plan, asked, *chance.pick(&others), Edit::Remove { node: pair[0] });
+    plan
+}
+
 /// Three nodes, one of them down for good: the two that are left replace it.
 pub fn three(seed: u64, shape: &mut Chance) -> Plan {
     let mut plan = with_spares(seed, shape, 50_000, 1);

@@ -456,11 +456,6 @@ pub fn known(keeper: &Keeper) -> (u64, Arc<Charter>, Value) {
 }
 
 /// Under which names the keeper's values stand in the store.
-fn meta_key(key: &str) -> Bytes {
-    Bytes::from(format!("keeper/{key}"))
-}
-
-/// All of them.
 const KEYS: [&str; 5] = [
     registry::STATE_KEY,
     registry::KNOWN_KEY,

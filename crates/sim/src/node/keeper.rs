@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use dynamo_keeper::{Answer, Effect, Effects, Keeper, Kept, Question, Settings, Situation, Trees, registry};
+use dynamo_keeping::{Task, meta_key};
 use dynamo_merkle::Tree;
 use dynamo_ring::{
     NodeId, Partition,
@@ -12,7 +13,7 @@ use dynamo_ring::{
 use dynamo_storage::{Outcome, Read};
 use dynamo_transfer::{AnsweringSettings, ComparisonSettings, ScheduleSettings, SliceSettings};
 
-use super::{Node, keeper_collect::Collecting, keeper_store::Merging, store::Store};
+use super::{Node, store::Store};
 use crate::{
     coverage::cover,
     known_bad::KnownBad,
@@ -43,8 +44,7 @@ pub struct Keeping {
     asked: BTreeMap<u64, Asked>,
     /// Answered before the step in which they were asked had ended: there is no link.
     unsent: Vec<u64>,
-    pub(super) merges: BTreeMap<u64, Merging>,
-    pub(super) collecting: BTreeMap<u64, Collecting>,
+    pub(super) tasks: BTreeMap<u64, Task>,
     /// The newest epoch that a fence was asked for.
     pub(super) fenced: u64,
     next_sample_us: u64,
@@ -73,10 +73,6 @@ impl Trees for LocalTrees<'_> {
     }
 }
 
-pub fn meta_key(key: &str) -> bytes::Bytes {
-    bytes::Bytes::from(format!("keeper/{key}"))
-}
-
 impl Keeping {
     /// A keeper with what the disk holds.
     pub fn open(
@@ -102,8 +98,7 @@ impl Keeping {
             next_place: 0,
             asked: BTreeMap::new(),
             unsent: Vec::new(),
-            merges: BTreeMap::new(),
-            collecting: BTreeMap::new(),
+            tasks: BTreeMap::new(),
             fenced: 0,
             next_sample_us: 0,
         })

@@ -9,7 +9,6 @@ mod coordinator;
 mod edits;
 mod handoff;
 mod keeper;
-mod keeper_collect;
 mod keeper_store;
 mod link;
 mod membership;
@@ -28,7 +27,6 @@ use self::{
     coordinator::{Latencies, Requests},
     handoff::Handoff,
     keeper::Keeping,
-    keeper_store::KeeperAsk,
     link::Link,
     store::{Store, StoreNews},
 };
@@ -64,7 +62,7 @@ pub enum Done {
     /// A value of the node's own, read repair of its own copy: nobody waits.
     Nobody,
     /// The keeper asked.
-    Keeper { ticket: u64, what: KeeperAsk },
+    Keeper { ticket: u64 },
     /// Handoff asked.
     Handoff { target: u8, what: handoff::HandoffAsk },
 }
@@ -311,7 +309,7 @@ impl Node {
             }
             Done::KeptHint { home } => self.hint_kept(home, result.is_ok(), kernel),
             Done::Nobody => {}
-            Done::Keeper { ticket, what } => self.keeper_engine_done(ticket, what, result, kernel),
+            Done::Keeper { ticket } => self.keeper_engine_done(ticket, result, kernel),
             Done::Handoff { target, what } => self.handoff_engine_done(target, what, result, kernel),
         }
     }

@@ -54,6 +54,15 @@ pub struct Minted {
     pub at_us: u64,
 }
 
+/// A tombstone that homes may remove from now on.
+#[derive(Debug, Clone, Copy)]
+pub struct Collected {
+    pub timestamp: Timestamp,
+    pub dot: Dot,
+    /// When the first home was asked to.
+    pub at_us: u64,
+}
+
 /// What follows for a write from who can reach whom.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Promise {
@@ -86,6 +95,8 @@ pub struct History {
     /// Dots that were minted twice: the key, the dot, the two writes.
     pub minted_twice: Vec<(u16, Dot, WriteId, WriteId)>,
     pub failed_reads: u32,
+    /// Tombstones that passed a round of collecting, by key.
+    pub collected: BTreeMap<u16, Vec<Collected>>,
 }
 
 /// Bytes of a value, its write's number first.
@@ -116,6 +127,14 @@ impl History {
         let record = &mut self.writes[id as usize];
         record.minted = Some(Minted { at_us: before, ..minted });
         record.versions = record.versions.saturating_add(1);
+    }
+
+    /// A home is asked to remove a tombstone.
+    pub fn collects(&mut self, key: u16, collected: Collected) {
+        let known = self.collected.entry(key).or_default();
+        if !known.iter().any(|known| known.dot == collected.dot) {
+            known.push(collected);
+        }
     }
 
     /// Which write a dot of a key names.

@@ -1,7 +1,7 @@
 //! Last-write-wins buckets: one version stands, and no acknowledged write was stamped later or follows it causally.
 
 use super::{Evidence, Violation};
-use crate::history::{WriteId, WriteOutcome};
+use crate::history::{Collected, WriteId, WriteOutcome};
 
 pub fn check(evidence: &Evidence<'_>) -> Option<Violation> {
     if evidence.plan.may_lose() {
@@ -21,20 +21,20 @@ fn one(evidence: &Evidence<'_>, key: u16) -> Option<Violation> {
     let stamp = |write: WriteId| history.write(write).minted.map(|minted| (minted.timestamp, minted.dot));
     let last = standing.first().map(|write| (stamp(*write), history.past_of(&[*write]), made_at(*write)));
     let acknowledged = |write: &&WriteId| history.write(**write).outcome == WriteOutcome::Acknowledged;
-    let last_delete =
-        evidence.writes(key).iter().filter(|write| history.write(**write).delete).map(|write| stamp(*write)).max();
+    let collected = history.collected.get(&key).map(Vec::as_slice).unwrap_or_default();
+    let last_delete = collected.iter().map(|delete| (delete.timestamp, delete.dot)).max();
     let lost = |write: &&WriteId| match &last {
         // The latest was a delete, and it was collected.
-        None => stamp(**write) > last_delete.flatten(),
+        None => stamp(**write) > last_delete,
         // One that lost at once, to something later that was there already, has no stamp of its own.
         Some((winner, past, won_at)) => {
             let own = stamp(**write).filter(|(timestamp, _)| timestamp.0 > 0);
             // A delete that all homes had was collected: what was written after that stands, however it is stamped.
-            let deleted = |other: &WriteId| {
-                history.write(*other).delete && made_at(*other) < *won_at && stamp(*other) >= stamp(**write)
+            let deleted = |delete: &Collected| {
+                Some(delete.at_us) < *won_at && Some((delete.timestamp, delete.dot)) >= stamp(**write)
             };
             let beaten = past.binary_search(write).is_err() && own.is_some() && own > *winner;
-            beaten && !evidence.writes(key).iter().any(deleted)
+            beaten && !collected.iter().any(deleted)
         }
     };
     let write = evidence.writes(key).iter().filter(acknowledged).find(lost)?;
@@ -70,10 +70,30 @@ mod tests {
     }
 
     #[test]
+    fn nothing_stands_only_where_the_latest_was_a_delete_that_was_collected() {
+        let plan = plan(BucketPlan::LATEST);
+        let dot = |counter| Dot { actor: Actor { node: 1, incarnation: 1, key_epoch: 1 }, counter };
+        let found = |collected: Option<u64>| {
+            let mut history = histories::history(&[&[], &[]]);
+            history.writes[1].delete = true;
+            for (write, stamp) in [(0, 10), (1, 20)] {
+                let minted = Minted { dot: dot(u64::from(write) + 1), timestamp: Timestamp(stamp), at_us: 0 };
+                history.minted(write, minted);
+            }
+            let collects = |stamp| Collected { timestamp: Timestamp(stamp), dot: dot(2), at_us: 5 };
+            collected.into_iter().for_each(|stamp| history.collects(0, collects(stamp)));
+            check(&Evidence::new(&plan, &history, &ending(&[])))
+        };
+        assert_eq!(found(Some(20)), None);
+        assert!(found(Some(9)).is_some(), "the write was later than what was collected");
+        assert!(found(None).is_some(), "nothing was collected");
+    }
+
+    #[test]
     fn what_came_after_a_collected_delete_may_stand_with_an_earlier_stamp() {
         let plan = plan(BucketPlan::LATEST);
         let actor = Actor { node: 1, incarnation: 1, key_epoch: 1 };
-        let stands = |made_at| {
+        let stands = |made_at, collected_at: Option<u64>| {
             let mut history = History::default();
             for (number, stamp, at_us) in [(1, 20, 5), (2, 10, made_at)] {
                 let outcome = WriteOutcome::Acknowledged;
@@ -82,9 +102,13 @@ mod tests {
                 let dot = Dot { actor, counter: number };
                 history.minted(write, Minted { dot, timestamp: Timestamp(stamp), at_us });
             }
+            let dot = Dot { actor, counter: 1 };
+            let collected = collected_at.map(|at_us| Collected { timestamp: Timestamp(20), dot, at_us });
+            collected.into_iter().for_each(|collected| history.collects(0, collected));
             check(&Evidence::new(&plan, &history, &ending(&[1])))
         };
-        assert_eq!(stands(6), None);
-        assert!(stands(4).is_some(), "it was there before the delete");
+        assert_eq!(stands(8, Some(7)), None);
+        assert!(stands(6, Some(7)).is_some(), "it was there before the delete went");
+        assert!(stands(8, None).is_some(), "the delete was never collected: it has to stand");
     }
 }

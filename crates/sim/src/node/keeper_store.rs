@@ -1,13 +1,15 @@
 //! What the keeper wants of the engine, and what it says: the simulator's `node/src/keeping/store.rs`.
 
-use dynamo_keeper::{StoreAsk, StoreDone, registry};
+use dynamo_keeper::{StoreAsk, StoreDone, collect::Item, registry};
 use dynamo_keeping::{Asked, Task};
-use dynamo_storage::{Outcome, StoreError};
-use dynamo_version::Mode;
+use dynamo_storage::{Outcome, Read, RecordKey, StoreError};
+use dynamo_version::{Mode, Sibling, SiblingSet};
+use smallvec::SmallVec;
 
 use super::{Done, Node};
 use crate::{
     coverage::cover,
+    history::Collected,
     known_bad::KnownBad,
     world::{Kernel, say},
 };
@@ -50,7 +52,25 @@ impl Node {
                 cover!("keeper.leftover_forgotten");
             }
             StoreAsk::Mend { .. } => cover!("keeper.mended"),
+            StoreAsk::Collect { items, .. } => items.iter().for_each(|item| self.note_tombstones(item, kernel)),
             _ => {}
+        }
+    }
+
+    /// The checkers are told which tombstones may go. What has another digest by now stays.
+    fn note_tombstones(&self, item: &Item, kernel: &mut Kernel) {
+        let Ok(record) = RecordKey::decode(&item.key) else { return };
+        let Some(key) = (0..self.shape.plan.keys).find(|key| self.shape.key(*key).record == record) else { return };
+        let mode = self.shape.bucket_of(key).mode;
+        let read = Read::State { key: record, hints: SmallVec::new(), mode, epoch: u64::MAX, digest_only: false };
+        let Ok(Outcome::State(Some((set, digest)))) = self.read_now(&read) else { return };
+        let Ok(set) = SiblingSet::decode(set) else { return };
+        if digest != item.digest || !set.is_deleted() {
+            return;
+        }
+        for Sibling { timestamp, dot, .. } in set.siblings() {
+            let collected = Collected { timestamp: *timestamp, dot: *dot, at_us: kernel.now };
+            kernel.history.collects(key, collected);
         }
     }
 

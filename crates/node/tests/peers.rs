@@ -1,0 +1,261 @@
+//! One node, and peers that this test plays: what it takes from whom, under which ring, and what it does once it is no member.
+
+use std::{
+    collections::BTreeMap,
+    io::{BufRead, BufReader},
+    process::{Child, Command, Stdio},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use dynamo_keeper::{Answer, Question};
+use dynamo_node::config::{Config, Setting, load};
+use dynamo_ring::{
+    NodeId,
+    charter::{Charter, Move, Proposed},
+    register::Value,
+};
+use dynamo_version::{Actor, Causality, Dot, Mode, Payload, SiblingSet, Timestamp};
+use dynamo_wire::{
+    CLUSTER_METADATA, NODE_METADATA, PEER_PROTOCOL, PROTOCOL_METADATA,
+    v1::{
+        ApplyRequest, KeepQuestion, ProgressRequest, PutRequest, RemoveEdit, ReplicaRead, ReplicaReply, ReplicaRequest,
+        ReplicaRequests, ReplicaWrite, RingEdit, kv_client::KvClient, replica_client::ReplicaClient,
+        replica_refusal::Reason, replica_reply::Reply, replica_request, ring_admin_client::RingAdminClient,
+        ring_edit::Edit,
+    },
+};
+use rustix::process::{Pid, Signal, kill_process};
+use tonic::{
+    Request,
+    transport::{Channel, Endpoint},
+};
+
+/// Somebody of whom no ring ever heard.
+const STRANGER: NodeId = NodeId(77);
+
+/// A node "a" that runs; "b" is a member too, and this test speaks in its name.
+struct One {
+    child: Child,
+    _dir: tempfile::TempDir,
+    config: Config,
+    peer: String,
+    client: String,
+}
+
+impl Drop for One {
+    fn drop(&mut self) {
+        let pid = Pid::from_raw(self.child.id().cast_signed()).unwrap();
+        // Gone already: then there is nothing to wait for but its exit code.
+        let _ = kill_process(pid, Signal::KILL);
+        let _ = self.child.wait();
+    }
+}
+
+fn free() -> String {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.local_addr().unwrap().to_string()
+}
+
+async fn channel(address: &str) -> Channel {
+    Endpoint::from_shared(format!("http://{address}")).unwrap().connect().await.unwrap()
+}
+
+impl One {
+    fn start() -> One {
+        let dir = tempfile::tempdir().unwrap();
+        let (peer, client) = (free(), free());
+        let members = format!(
+            "cluster.members=[{{name: a, zone: z, address: \"{peer}\"}}, {{name: b, zone: y, address: \"127.0.0.1:1\"}}]"
+        );
+        let data = format!("node.data_dir={}", dir.path().display());
+        let peer_listen = format!("node.peer_listen={peer}");
+        let client_listen = format!("node.client_listen={client}");
+        let settings = [
+            &members,
+            "cluster.replication=2",
+            "cluster.partitions=8",
+            "storage.engine=memory",
+            "node.name=a",
+            &data,
+            &peer_listen,
+            &client_listen,
+            "node.http_listen=127.0.0.1:0",
+        ];
+        let flags: Vec<Setting> = settings.iter().map(|setting| Setting::from_flag(setting).unwrap()).collect();
+        let config = load(None, [], &flags).unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_dynamo-node"));
+        command.env_clear().stderr(Stdio::piped()).args(settings.iter().flat_map(|setting| ["--set", setting]));
+        let mut child = command.spawn().unwrap();
+        let mut log = BufReader::new(child.stderr.take().unwrap());
+        let mut line = String::new();
+        while !line.contains(" ready ") {
+            line.clear();
+            assert!(log.read_line(&mut line).unwrap() > 0, "it ended before it was ready");
+        }
+        // What it says later is read by nobody, and must not hold it up.
+        std::thread::spawn(move || log.lines().count());
+        One { child, _dir: dir, config, peer, client }
+    }
+
+    fn id(&self, name: &str) -> NodeId {
+        self.first().ring().members().iter().find(|member| member.name == name).unwrap().id
+    }
+
+    fn first(&self) -> Charter {
+        Charter::first(self.config.first_ring().unwrap())
+    }
+
+    /// One request of a peer, and its reply.
+    async fn ask(&self, from: NodeId, epoch: u64, request: replica_request::Request) -> Reply {
+        let requests = vec![ReplicaRequest { id: 5, epoch, request: Some(request) }];
+        // The stream stays open until the reply is there.
+        let (send, queue) = tokio::sync::mpsc::channel(1);
+        send.send(ReplicaRequests { requests }).await.unwrap();
+        let queue = futures_util::stream::unfold(queue, async |mut queue| Some((queue.recv().await?, queue)));
+        let mut stream = Request::new(queue);
+        let headers = stream.metadata_mut();
+        headers.insert(CLUSTER_METADATA, self.config.cluster.name.parse().unwrap());
+        headers.insert(NODE_METADATA, from.to_string().parse().unwrap());
+        headers.insert(PROTOCOL_METADATA, PEER_PROTOCOL.into());
+        let mut client = ReplicaClient::new(channel(&self.peer).await);
+        let mut replies = client.exchange(stream).await.unwrap().into_inner();
+        let replies = replies.message().await.unwrap().expect("a reply").replies;
+        drop(send);
+        let [ReplicaReply { id: 5, reply: Some(reply) }] = &replies[..] else { panic!("{replies:?}") };
+        reply.clone()
+    }
+
+    async fn question(&self, question: &Question) -> Answer {
+        let question = Bytes::from(question.encode());
+        let ask = replica_request::Request::Keep(KeepQuestion { question });
+        match self.ask(self.id("b"), 1, ask).await {
+            Reply::Keep(keep) => Answer::decode(&keep.answer).unwrap(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Tells it that these are chosen, one after the other, and waits until it goes by the last.
+    async fn learns(&self, charters: &[Charter]) -> u64 {
+        let first = self.first();
+        let mut value = Value::first(first.voters(), first.encode()).unwrap();
+        for charter in charters {
+            value = value.next(charter.voters(), charter.encode()).unwrap();
+        }
+        let epoch = charters.last().unwrap().ring().epoch();
+        self.question(&Question::Tell(value)).await;
+        // It says so itself: what a member sends under that epoch is not too new for it any more.
+        while matches!(self.write(self.id("b"), epoch).await, Err((Reason::Behind, ..))) {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        epoch
+    }
+
+    /// A replica's write of a peer: acknowledged, or why not, in words, and under which epoch.
+    async fn write(&self, from: NodeId, epoch: u64) -> Result<(), (Reason, String, u64)> {
+        let mut set = SiblingSet::new();
+        let dot = Dot { actor: Actor { node: from.0, incarnation: 1, key_epoch: 1 }, counter: 1 };
+        set.write(&Causality::new(), dot, Timestamp(1), Payload::Value(Bytes::from("v")), Mode::Siblings);
+        let set = set.encode();
+        let (bucket, key, digest) = ("default".to_owned(), Bytes::from("key"), SiblingSet::digest(&set));
+        let write = ReplicaWrite { bucket, key, set, digest, ..ReplicaWrite::default() };
+        answer(self.ask(from, epoch, replica_request::Request::Write(write)).await).map(drop)
+    }
+
+    async fn read(&self, from: NodeId, epoch: u64, key: &'static str) -> Result<Option<u64>, (Reason, String, u64)> {
+        let (bucket, key) = ("default".to_owned(), Bytes::from(key));
+        let read = ReplicaRead { bucket, key, ..ReplicaRead::default() };
+        answer(self.ask(from, epoch, replica_request::Request::Read(read)).await)
+    }
+}
+
+fn answer(reply: Reply) -> Result<Option<u64>, (Reason, String, u64)> {
+    match reply {
+        Reply::Ack(_) => Ok(None),
+        Reply::State(state) => Ok(Some(state.digest)),
+        Reply::Refusal(refusal) => Err((refusal.reason(), refusal.message, refusal.epoch)),
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Begins and ends a change in which a member gives the other all that it has.
+fn without(first: &Charter, leaves: NodeId) -> [Charter; 2] {
+    let ring = first.ring();
+    let members: Vec<_> = ring.members().iter().filter(|member| member.id != leaves).cloned().collect();
+    let to = members[0].id;
+    let moves = ring.partitions().iter().filter(|partition| ring.owner(*partition).id == leaves);
+    let steps = vec![moves.map(|partition| Move { partition, to }).collect()];
+    let (what, lives) = ("one leaves".to_owned(), BTreeMap::from([(leaves, 5)]));
+    let begun = first.begin(2, Proposed { what, members, steps, lost: vec![], accept_loss: false, lives }).unwrap();
+    let turned = begun.turn().unwrap();
+    [begun, turned]
+}
+
+#[tokio::test]
+async fn what_a_stranger_sends_is_not_taken_and_what_it_reads_under_an_old_ring_is_refused() {
+    let node = One::start();
+    assert_eq!(node.write(node.id("b"), 1).await, Ok(()));
+    let (reason, why, epoch) = node.write(STRANGER, 1).await.unwrap_err();
+    assert!((reason, epoch) == (Reason::Sealed, 1) && why.contains("no member of the ring in epoch 1"), "{why}");
+    // One that has heard of a newer ring may be a member of that.
+    let (reason, why, epoch) = node.write(STRANGER, 9).await.unwrap_err();
+    assert!((reason, epoch) == (Reason::Behind, 1) && why.contains("fetching the newer ring"), "{why}");
+    // A coordinator that has just joined reads before everybody knows it; who is outside and behind is told.
+    assert!(node.read(STRANGER, 1, "key").await.unwrap().is_some_and(|digest| digest != 0));
+    let (reason, why, epoch) = node.read(STRANGER, 0, "key").await.unwrap_err();
+    assert!((reason, epoch) == (Reason::Sealed, 1) && why.contains("no member"), "{why}");
+    assert!(node.read(node.id("b"), 0, "key").await.is_ok());
+}
+
+#[tokio::test]
+async fn a_refusal_of_what_is_too_old_names_the_fence() {
+    let node = One::start();
+    assert_eq!(node.write(node.id("b"), 1).await, Ok(()));
+    let barrier = node.first().raise_barrier(3).unwrap();
+    assert_eq!(node.learns(&[barrier]).await, 2);
+    let (reason, why, epoch) = node.write(node.id("b"), 1).await.unwrap_err();
+    assert_eq!((reason, epoch), (Reason::Sealed, 2), "{why}");
+    assert_eq!(node.write(node.id("b"), 2).await, Ok(()));
+}
+
+#[tokio::test]
+async fn who_left_and_does_not_answer_may_be_given_up() {
+    let node = One::start();
+    let [begun, turned] = without(&node.first(), node.id("b"));
+    assert!(turned.leavers().contains(&node.id("b")));
+    node.learns(&[begun, turned]).await;
+    assert_eq!(node.write(node.id("b"), 2).await, Ok(()), "it hands over");
+    let mut admin = RingAdminClient::new(channel(&node.client).await);
+    let waits = async |admin: &mut RingAdminClient<Channel>| {
+        admin.progress(ProgressRequest {}).await.unwrap().into_inner().collecting_waits_for
+    };
+    assert_eq!(waits(&mut admin).await, ["b"]);
+    let edits = vec![RingEdit { edit: Some(Edit::Remove(RemoveEdit { node: "b".into() })) }];
+    let applied = admin.apply(ApplyRequest { edits, ..ApplyRequest::default() }).await.unwrap().into_inner();
+    assert_eq!((applied.change, applied.steps), (4, 0));
+    while waits(&mut admin).await == ["b"] {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let (reason, why, _) = node.write(node.id("b"), 2).await.unwrap_err();
+    assert!(reason == Reason::Sealed && why.contains("empty data directory"), "{why}");
+}
+
+#[tokio::test]
+async fn a_coordinator_that_is_no_member_mints_nothing() {
+    let node = One::start();
+    let mut kv = KvClient::new(channel(&node.client).await);
+    let put = |key: &'static str| PutRequest {
+        bucket: "default".to_owned(),
+        key: Bytes::from(key),
+        value: Bytes::from("v"),
+        w: 1,
+        ..PutRequest::default()
+    };
+    kv.put(put("before")).await.unwrap();
+    node.learns(&without(&node.first(), node.id("a"))).await;
+    let refused = kv.put(put("after")).await.unwrap_err();
+    assert_eq!(refused.code(), tonic::Code::Unavailable, "{refused:?}");
+    let b = node.id("b");
+    assert_eq!(node.read(b, 2, "after").await, Ok(Some(0)), "it has a version that it must not have made");
+    assert!(node.read(b, 2, "before").await.unwrap().is_some_and(|digest| digest != 0));
+}

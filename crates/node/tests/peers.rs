@@ -3,7 +3,12 @@
 use std::{
     collections::BTreeMap,
     io::{BufRead, BufReader},
+    pin::Pin,
     process::{Child, Command, Stdio},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -19,16 +24,24 @@ use dynamo_version::{Actor, Causality, Dot, Mode, Payload, SiblingSet, Timestamp
 use dynamo_wire::{
     CLUSTER_METADATA, NODE_METADATA, PEER_PROTOCOL, PROTOCOL_METADATA,
     v1::{
-        ApplyRequest, KeepQuestion, ProgressRequest, PutRequest, RemoveEdit, ReplicaRead, ReplicaReply, ReplicaRequest,
-        ReplicaRequests, ReplicaWrite, RingEdit, kv_client::KvClient, replica_client::ReplicaClient,
-        replica_refusal::Reason, replica_reply::Reply, replica_request, ring_admin_client::RingAdminClient,
+        ApplyRequest, KeepAnswer, KeepQuestion, ProgressRequest, PutRequest, RemoveEdit, ReplicaAck, ReplicaRead,
+        ReplicaRefusal, ReplicaReplies, ReplicaReply, ReplicaRequest, ReplicaRequests, ReplicaWrite, RingEdit,
+        kv_client::KvClient,
+        replica_client::ReplicaClient,
+        replica_refusal::Reason,
+        replica_reply::Reply,
+        replica_request,
+        replica_server::{Replica, ReplicaServer},
+        ring_admin_client::RingAdminClient,
         ring_edit::Edit,
     },
 };
+use futures_util::{Stream, StreamExt};
+use parking_lot::Mutex;
 use rustix::process::{Pid, Signal, kill_process};
 use tonic::{
-    Request,
-    transport::{Channel, Endpoint},
+    Request, Response, Status, Streaming,
+    transport::{Channel, Endpoint, Server},
 };
 
 /// Somebody of whom no ring ever heard.
@@ -63,10 +76,15 @@ async fn channel(address: &str) -> Channel {
 
 impl One {
     fn start() -> One {
+        One::start_with("127.0.0.1:1")
+    }
+
+    /// With "b" at this address.
+    fn start_with(b: &str) -> One {
         let dir = tempfile::tempdir().unwrap();
         let (peer, client) = (free(), free());
         let members = format!(
-            "cluster.members=[{{name: a, zone: z, address: \"{peer}\"}}, {{name: b, zone: y, address: \"127.0.0.1:1\"}}]"
+            "cluster.members=[{{name: a, zone: z, address: \"{peer}\"}}, {{name: b, zone: y, address: \"{b}\"}}]"
         );
         let data = format!("node.data_dir={}", dir.path().display());
         let peer_listen = format!("node.peer_listen={peer}");
@@ -169,6 +187,46 @@ impl One {
     }
 }
 
+/// The other member: takes writes once it is told to, and remembers under which epoch they came.
+#[derive(Clone, Default)]
+struct Other {
+    takes: Arc<AtomicBool>,
+    taken: Arc<Mutex<Vec<(u64, ReplicaWrite)>>>,
+}
+
+impl Other {
+    fn reply(&self, ReplicaRequest { id, epoch, request }: ReplicaRequest) -> ReplicaReply {
+        let reply = match request {
+            Some(replica_request::Request::Keep(_)) => {
+                Reply::Keep(KeepAnswer { answer: Answer::Unable.encode().into() })
+            }
+            Some(replica_request::Request::Write(write)) if self.takes.load(Ordering::Relaxed) => {
+                self.taken.lock().push((epoch, write));
+                Reply::Ack(ReplicaAck { durable: true })
+            }
+            _ => Reply::Refusal(ReplicaRefusal { reason: Reason::Overloaded as i32, ..ReplicaRefusal::default() }),
+        };
+        ReplicaReply { id, reply: Some(reply) }
+    }
+}
+
+#[tonic::async_trait]
+impl Replica for Other {
+    type ExchangeStream = Pin<Box<dyn Stream<Item = Result<ReplicaReplies, Status>> + Send>>;
+
+    async fn exchange(
+        &self,
+        request: Request<Streaming<ReplicaRequests>>,
+    ) -> Result<Response<Self::ExchangeStream>, Status> {
+        let other = self.clone();
+        let replies = request.into_inner().map(move |frame| {
+            let replies = frame?.requests.into_iter().map(|request| other.reply(request)).collect();
+            Ok(ReplicaReplies { replies })
+        });
+        Ok(Response::new(Box::pin(replies)))
+    }
+}
+
 fn answer(reply: Reply) -> Result<Option<u64>, (Reason, String, u64)> {
     match reply {
         Reply::Ack(_) => Ok(None),
@@ -176,6 +234,11 @@ fn answer(reply: Reply) -> Result<Option<u64>, (Reason, String, u64)> {
         Reply::Refusal(refusal) => Err((refusal.reason(), refusal.message, refusal.epoch)),
         other => panic!("{other:?}"),
     }
+}
+
+fn put(key: &'static str) -> PutRequest {
+    let (bucket, key, value) = ("default".to_owned(), Bytes::from(key), Bytes::from("v"));
+    PutRequest { bucket, key, value, w: 1, ..PutRequest::default() }
 }
 
 /// Begins and ends a change in which a member gives the other all that it has.
@@ -218,6 +281,29 @@ async fn a_refusal_of_what_is_too_old_names_the_fence() {
     assert_eq!(node.write(node.id("b"), 2).await, Ok(()));
 }
 
+/// It was refused under epoch 1, and nothing of epoch 1 is taken any more when it is delivered.
+#[tokio::test]
+async fn a_hint_that_was_kept_before_the_ring_turned_is_handed_over_under_the_newer_one() {
+    let (other, b) = (Other::default(), free());
+    let server = Server::builder().add_service(ReplicaServer::new(other.clone())).serve(b.parse().unwrap());
+    tokio::spawn(server);
+    let node = One::start_with(&b);
+    let mut kv = KvClient::new(channel(&node.client).await);
+    kv.put(put("hinted")).await.unwrap();
+    let barrier = node.first().raise_barrier(3).unwrap();
+    assert_eq!(node.learns(&[barrier]).await, 2);
+    other.takes.store(true, Ordering::Relaxed);
+    let of_key = |(_, write): &&(u64, ReplicaWrite)| write.key == "hinted" && write.hint_for.is_empty();
+    let (epoch, write) = loop {
+        if let Some(taken) = other.taken.lock().iter().find(of_key) {
+            break taken.clone();
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    };
+    let set = SiblingSet::decode(write.set).unwrap();
+    assert_eq!((epoch, &set.values()[..]), (2, &[&Bytes::from("v")][..]));
+}
+
 #[tokio::test]
 async fn who_left_and_does_not_answer_may_be_given_up() {
     let node = One::start();
@@ -244,13 +330,6 @@ async fn who_left_and_does_not_answer_may_be_given_up() {
 async fn a_coordinator_that_is_no_member_mints_nothing() {
     let node = One::start();
     let mut kv = KvClient::new(channel(&node.client).await);
-    let put = |key: &'static str| PutRequest {
-        bucket: "default".to_owned(),
-        key: Bytes::from(key),
-        value: Bytes::from("v"),
-        w: 1,
-        ..PutRequest::default()
-    };
     kv.put(put("before")).await.unwrap();
     node.learns(&without(&node.first(), node.id("a"))).await;
     let refused = kv.put(put("after")).await.unwrap_err();

@@ -84,6 +84,9 @@ impl Keeper {
             return self.refused.keep(value);
         }
         let Ok(charter) = Charter::decode(value.payload()) else { return };
+        if !self.may_go_by(&value, &charter) {
+            return;
+        }
         let partitions = changed(self.registry.charter().ring(), charter.ring(), self.me);
         let floor = floor(self.registry.charter(), &charter, self.me);
         let fenced = partitions.is_empty() && floor == 0;

@@ -23,6 +23,9 @@ impl Keeper {
     }
 
     pub(crate) fn compare_homes(&mut self, at: &Situation<'_>, effects: &mut Effects) {
+        if self.in_doubt() {
+            return;
+        }
         let mut out = ScheduleEffects::new();
         self.schedule.on_time(at.now, |partition| Some(with_tree(at.trees, partition, |tree| tree.root())), &mut out);
         self.scheduled(out, at, effects);

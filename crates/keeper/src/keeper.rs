@@ -16,6 +16,7 @@ use dynamo_transfer::{
 use crate::{
     adopt::{Learning, Refused},
     collect::{self, Collecting},
+    doubt::{DOUBT_REQUEST, Doubt},
     effect::{Effect, Effects, StoreAsk, StoreDone},
     fill::Fill,
     jobs::{JobEffect, Jobs, Owner, Why},
@@ -107,6 +108,7 @@ pub(crate) enum Ticket {
     Fenced,
     Scrubbed,
     Marks,
+    Clear,
     Job(Owner),
     Forgot(u16),
     Round(collect::Step),
@@ -140,6 +142,7 @@ pub struct Keeper {
     pub(crate) settings: Settings,
     pub(crate) registry: Registry,
     pub(crate) recall: Recall,
+    pub(crate) doubt: Doubt,
     pub(crate) learning: Option<Learning>,
     pub(crate) refused: Refused,
     pub(crate) step: Option<Step>,
@@ -212,6 +215,7 @@ impl Keeper {
             whole: whole.unwrap_or_else(|| vec![false; partitions]),
             not_whole: vec![false; partitions],
             recall: Recall::default(),
+            doubt: Doubt::default(),
             leftovers: BTreeMap::new(),
             jobs: Jobs::new(settings.comparison, settings.answering, random as u32),
             steward: Steward::default(),
@@ -390,6 +394,10 @@ impl Keeper {
             Question::Vote(_) | Question::Attest { .. } | Question::Seal { .. } if !self.recall.known() => {
                 effects.push(Effect::Answer { call, answer: Answer::Unable });
             }
+            // What this disk has may be older than what was collected since, and nobody must have that from it.
+            Question::Compare(_) | Question::Round(_) if self.in_doubt() => {
+                effects.push(Effect::Answer { call, answer: Answer::Unable });
+            }
             Question::Recall(started) => self.recalled(from, call, started, effects),
             Question::Vote(request) => self.registry.on_vote(call, request, &mut out),
             Question::Attest { incarnation } => self.registry.on_attest(from, call, incarnation, &mut out),
@@ -453,6 +461,7 @@ impl Keeper {
             (Asked::Newer, Some(Answer::Newer(Some(value)))) => self.registry.on_chosen(value, &mut out),
             (Asked::Report, Some(Answer::Report(report))) => {
                 self.versions.insert(from, report.version);
+                self.doubt.heard(from, report.version);
                 self.steward.on_report(from, report);
             }
             (Asked::Round | Asked::Held(_) | Asked::Collect, answer) => {
@@ -485,6 +494,7 @@ impl Keeper {
             // Told again with the next change of it.
             Ticket::Whole | Ticket::Fenced => {}
             Ticket::Marks => self.marks_kept(kept, effects),
+            Ticket::Clear => self.clear_kept(kept),
             Ticket::Job(owner) => {
                 let mut out = Vec::new();
                 self.jobs.on_stored(owner, done, at.trees, at.now, &mut out);
@@ -509,6 +519,7 @@ impl Keeper {
         self.registry.on_time(at.now, at.random, &mut out);
         self.registered(out, at, effects);
         self.recall_on(at, effects);
+        self.doubt_on(at, effects);
         let mut out = Vec::new();
         self.jobs.on_time(at.now, &mut out);
         self.job_effects(out, at, effects);
@@ -660,8 +671,10 @@ impl Keeper {
                 RegistryEffect::Learnt(value) => self.learn(value, at, effects),
                 RegistryEffect::Done { request, result } => {
                     self.made |= result.is_ok();
-                    if request != OWN_REQUEST {
-                        effects.push(Effect::Done { request, result });
+                    match (request, result) {
+                        (OWN_REQUEST, _) | (DOUBT_REQUEST, Err(_)) => {}
+                        (DOUBT_REQUEST, Ok(version)) => self.doubt.is_newest(version),
+                        (request, result) => effects.push(Effect::Done { request, result }),
                     }
                 }
             }

@@ -60,10 +60,13 @@ impl Keeper {
 
     pub(crate) fn wanted_leftovers(&self, now: u64) -> Vec<Job> {
         let ready = |leftover: &Leftover| leftover.not_before <= now && !leftover.forgetting;
-        let jobs = self.leftovers.iter().filter(|(_, leftover)| ready(leftover)).flat_map(|(partition, leftover)| {
-            let peers = leftover.lacking.iter().filter(|id| self.reachable.contains(id));
-            peers.map(|peer| Job { partition: *partition, peer: *peer, purpose: Purpose::Push, why: Why::Leftover })
-        });
+        // What a disk in doubt has may be older than what was collected since.
+        let sure = !self.in_doubt();
+        let jobs =
+            self.leftovers.iter().filter(|(_, leftover)| sure && ready(leftover)).flat_map(|(partition, leftover)| {
+                let peers = leftover.lacking.iter().filter(|id| self.reachable.contains(id));
+                peers.map(|peer| Job { partition: *partition, peer: *peer, purpose: Purpose::Push, why: Why::Leftover })
+            });
         jobs.collect()
     }
 

@@ -14,6 +14,7 @@
 
 mod adopt;
 pub mod collect;
+mod doubt;
 mod effect;
 pub mod fill;
 mod homes;
@@ -31,9 +32,10 @@ mod trouble;
 mod turn;
 
 pub use collect::CollectStatus;
+pub use doubt::CLEAR_KEY;
 pub use effect::{ChangeError, Effect, Effects, StoreAsk, StoreDone};
 pub use keeper::{Keeper, Kept, Settings, Situation, Trees, WHOLE_KEY, with_tree};
 pub use message::{Answer, Question};
-pub use recall::{Mark, STARTS_KEY, Started, Superseded};
+pub use recall::{Found, Mark, STARTS_KEY, Started, Superseded};
 pub use report::Report;
 pub use steward::StepProgress;

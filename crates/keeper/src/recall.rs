@@ -19,6 +19,7 @@ use bytes::Bytes;
 use dynamo_ring::NodeId;
 
 use crate::{
+    doubt::Doubt,
     effect::{Effect, Effects, StoreAsk},
     keeper::{Asked, Keeper, Situation, Ticket},
     message::{Answer, Question},
@@ -51,6 +52,19 @@ pub struct Started {
     pub found: u64,
     /// How much is durable now.
     pub durable: u64,
+}
+
+/// What a start finds on its disk.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Found<'a> {
+    /// Its life begins with it, so that there can be no other of it.
+    pub born: bool,
+    /// There was nothing.
+    pub empty: bool,
+    /// What is kept under [`STARTS_KEY`].
+    pub starts: Option<&'a Bytes>,
+    /// What is kept under [`CLEAR_KEY`](crate::CLEAR_KEY).
+    pub clear: Option<&'a Bytes>,
 }
 
 /// What is remembered of a life.
@@ -160,13 +174,13 @@ impl Recall {
 }
 
 impl Keeper {
-    /// Says which start of its disk this is: to be called before anything else, with what is kept under [`STARTS_KEY`].
-    /// `born`: its life begins with it, so that there can be no other of it.
+    /// Says which start of its disk this is, and what it found there: to be called before anything else.
     ///
     /// # Errors
     /// What is kept is damaged, in words.
-    pub fn started(&mut self, started: Started, born: bool, kept: Option<&Bytes>, now: u64) -> Result<(), String> {
-        let marks = match kept {
+    pub fn started(&mut self, started: Started, found: Found<'_>, now: u64) -> Result<(), String> {
+        let Found { born, empty, starts, clear } = found;
+        let marks = match starts {
             Some(bytes) => decode_marks(bytes).ok_or(
                 "what this disk remembers of other nodes can't be read: nothing was changed; move the data directory away and let the node be rebuilt from its replicas",
             )?,
@@ -176,6 +190,7 @@ impl Keeper {
         self.recall =
             Recall { own: Some(started), known: born, since: now, told, marks, next_ask: now, ..Recall::default() };
         self.registry.hold(!born);
+        self.doubt = Doubt::of(started.life, empty, clear, now);
         Ok(())
     }
 
@@ -280,9 +295,11 @@ impl Keeper {
         }
     }
 
-    fn other_members(&self) -> Vec<NodeId> {
-        let members = self.charter().ring().members();
-        members.iter().map(|member| member.id).filter(|id| *id != self.me).collect()
+    /// Of the newest ring that this node has heard of, whether it goes by it or not.
+    pub(crate) fn other_members(&self) -> Vec<NodeId> {
+        let withheld = self.doubt.withheld();
+        let charter = withheld.as_ref().unwrap_or(self.charter());
+        charter.ring().members().iter().map(|member| member.id).filter(|id| *id != self.me).collect()
     }
 
     fn keep_marks(&mut self, effects: &mut Effects) {

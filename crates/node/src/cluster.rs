@@ -4,7 +4,7 @@
 
 use std::sync::{
     Arc,
-    atomic::{AtomicU8, AtomicU32, Ordering},
+    atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering},
 };
 
 use arc_swap::ArcSwap;
@@ -187,13 +187,15 @@ pub struct Cluster {
     pub mark: Arc<RingMark>,
     /// By partition: whether this node has all that it ever acknowledged as its home.
     whole: ArcSwap<Vec<bool>>,
+    in_doubt: AtomicBool,
 }
 
 impl Cluster {
     /// A cluster at its first view; the mark is shared with the links.
     pub fn new(name: String, me: NodeId, view: View, mark: Arc<RingMark>) -> Self {
         mark.set(&view.ring);
-        Self { name, me, view: ArcSwap::from_pointee(view), mark, whole: ArcSwap::default() }
+        let (view, in_doubt) = (ArcSwap::from_pointee(view), AtomicBool::new(true));
+        Self { name, me, view, mark, whole: ArcSwap::default(), in_doubt }
     }
 
     /// The current view.
@@ -210,6 +212,17 @@ impl Cluster {
     /// Whether strict reads of a partition can be answered here: its disk was not emptied, or it has been filled since.
     pub fn is_whole(&self, partition: Partition) -> bool {
         self.whole.load().get(usize::from(partition.0)).copied().unwrap_or(false)
+    }
+
+    /// Whether what this disk has may be older than what was collected since: nothing of it is given to who goes by a newer
+    /// ring, and no hint is handed on.
+    pub fn is_in_doubt(&self) -> bool {
+        self.in_doubt.load(Ordering::Relaxed)
+    }
+
+    /// Whether it may be, from now on.
+    pub fn set_in_doubt(&self, in_doubt: bool) {
+        self.in_doubt.store(in_doubt, Ordering::Relaxed);
     }
 
     /// These partitions are whole from now on.

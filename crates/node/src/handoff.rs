@@ -299,6 +299,10 @@ impl Handoff {
 
     /// Under the epoch in which the hint was read: after a newer one was adopted it may be older than what was collected.
     fn send(&mut self, target: NodeId, record: &RecordKey, epoch: u64, set: Bytes, digest: u64) {
+        if self.coordinator.cluster.is_in_doubt() {
+            // It may be older than what was collected since.
+            return self.refuse(target, record.as_bytes(), Refusal::Overloaded);
+        }
         let parts = record.parts();
         let bucket = String::from_utf8_lossy(&parts.bucket).into_owned();
         let last_write_wins =

@@ -18,6 +18,9 @@ use crate::config;
 
 const FILE: &str = "identity.yaml";
 const FORMAT: u32 = 1;
+/// Where the engine's files stand, and where those go that nobody is to read any more.
+const STORE: &str = "store";
+const DISCARDED: &str = "store.discarded";
 
 /// A node's identity.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -70,6 +73,36 @@ impl Home {
         write(&self.dir.join(FILE), &identity).map_err(failed)?;
         self.identity = identity;
         Ok(())
+    }
+
+    /// Where the store is.
+    pub fn store(&self) -> PathBuf {
+        self.dir.join(STORE)
+    }
+
+    /// All that the store has goes, at once or not at all; to be called while it is closed. What a crash leaves of it goes at
+    /// the next start.
+    ///
+    /// # Errors
+    /// It can't be removed.
+    pub fn discard_store(&self) -> io::Result<()> {
+        self.remove_discarded()?;
+        match fs::rename(self.store(), self.dir.join(DISCARDED)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => File::open(&self.dir)?.sync_all()?,
+        }
+        self.remove_discarded()
+    }
+
+    /// Removes what was discarded before a crash.
+    ///
+    /// # Errors
+    /// It can't be removed.
+    pub fn remove_discarded(&self) -> io::Result<()> {
+        match fs::remove_dir_all(self.dir.join(DISCARDED)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
     }
 }
 
@@ -253,6 +286,22 @@ mod tests {
         drop(home);
         let again = open_as(dir.path(), "a").unwrap();
         assert_eq!((again.incarnation, again.generation), (41, 10), "and a start is counted as ever");
+    }
+
+    #[test]
+    fn a_store_that_is_discarded_is_gone_with_what_an_earlier_crash_left_of_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let home = open(dir.path(), "c", "a", NodeId::initial("c", "a"), 7).unwrap();
+        home.discard_store().unwrap();
+        for _ in 0..2 {
+            for name in [STORE, DISCARDED] {
+                fs::create_dir_all(dir.path().join(name).join("engine")).unwrap();
+                fs::write(dir.path().join(name).join("engine/file"), "x").unwrap();
+            }
+            home.discard_store().unwrap();
+        }
+        let left: Vec<_> = fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        assert_eq!(left, [FILE]);
     }
 
     #[test]

@@ -53,11 +53,11 @@ impl Replicas {
             self.keeper.send(KeeperNews::Newer(from));
         }
         let refused = match request {
-            Some(Request::Write(write)) => match self.check_sender(from, epoch) {
+            Some(Request::Write(write)) => match self.check_age(epoch).and_then(|()| self.check_sender(from, epoch)) {
                 Ok(()) => self.write(id, epoch, write, place),
                 Err(not_served) => Err((place, not_served)),
             },
-            Some(Request::Read(read)) => match self.check_reader(from, epoch) {
+            Some(Request::Read(read)) => match self.check_age(epoch).and_then(|()| self.check_reader(from, epoch)) {
                 Ok(()) => self.read(id, epoch, read, place),
                 Err(not_served) => Err((place, not_served)),
             },
@@ -132,6 +132,20 @@ impl Replicas {
             done.not_taken(busy);
         }
         Ok(())
+    }
+
+    /// A disk in doubt serves nobody whose ring is newer: what it has may be older than what was collected for that, and what
+    /// it would take might go with it.
+    fn check_age(&self, epoch: u64) -> Result<(), NotServed> {
+        let cluster = &self.coordinator.cluster;
+        let own = cluster.view().ring.epoch();
+        if epoch <= own || !cluster.is_in_doubt() {
+            return Ok(());
+        }
+        let message = format!(
+            "this node's ring has epoch {own}, the request {epoch}, and it is not known yet whether its disk is an old copy"
+        );
+        Err(NotServed { reason: Reason::Behind, message, epoch: own })
     }
 
     /// What somebody has who is outside may be older than what was collected since he was in.

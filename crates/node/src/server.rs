@@ -1,10 +1,10 @@
 //! Putting a node together, and taking it down in order.
 
-use std::{sync::Arc, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use anyhow::{Context, anyhow};
 use dynamo_gossip::{Gossip, NodeInfo, Phase, Settings as GossipSettings};
-use dynamo_keeper::{Started, Superseded};
+use dynamo_keeper::Started;
 use dynamo_quorum::Durability;
 use dynamo_ring::{
     NodeId,
@@ -53,7 +53,8 @@ const CONNECTION_WINDOW: u32 = 16 << 20;
 pub enum Ended {
     /// It was told to.
     Stopped,
-    /// Its disk was an old copy: that has another life now, and the node is to be run again.
+    /// Its disk was an old copy, or older than what was collected since: that has another life now, and the node is to be
+    /// run again.
     AsAnOldCopy,
 }
 
@@ -73,25 +74,40 @@ pub async fn run(config: Config, stop: watch::Receiver<bool>) -> anyhow::Result<
     }
     // Set for names that are given to one start alone: no life has it.
     let stand_in = rand::random::<u64>() | 1 << 63;
-    let (store, found) = open_store(&config, id, stand_in).await?;
+    home.remove_discarded().context("removing what is left of a store that was discarded")?;
+    let (store, found) = open_store(&config, home.store(), id, stand_in).await?;
     let store = Arc::new(store);
     let born = is_born(&config, &mut home, &store, &found)?;
     let start = started(&config, &home.identity, &found);
     let metrics = recorder();
-    let node = Node::assemble(&config, &me, id, &home.identity, store.clone(), (start, born, stand_in))?;
+    let node = Node::assemble(&config, &me, id, &home.identity, store.clone(), (start, (born, found.new), stand_in))?;
     let outcome = node.serve(&config, listeners, metrics, stop).await;
     tokio::task::spawn_blocking(move || store.close()).await.context("closing the store")?;
-    if let Ok(Some(superseded)) = &outcome {
-        home.begin_life(Clock::wall_ms(), (superseded.newest_life, superseded.mark.generation))?;
-        tracing::error!(
-            node = me.name,
-            life = home.identity.incarnation,
-            "{superseded}: it may have forgotten what it acknowledged and promised, so it goes on as a new disk in place of the old one; what it lacks is fetched from the replicas, and strict reads are refused here until then; if another process runs on the newer copy, stop one of them"
-        );
-        return Ok(Ended::AsAnOldCopy);
+    match outcome? {
+        Line::Superseded(superseded) => {
+            home.begin_life(Clock::wall_ms(), (superseded.newest_life, superseded.mark.generation))?;
+            tracing::error!(
+                node = me.name,
+                life = home.identity.incarnation,
+                "{superseded}: it may have forgotten what it acknowledged and promised, so it goes on as a new disk in place of the old one; what it lacks is fetched from the replicas, and strict reads are refused here until then; if another process runs on the newer copy, stop one of them"
+            );
+            Ok(Ended::AsAnOldCopy)
+        }
+        Line::Outlived => {
+            home.begin_life(Clock::wall_ms(), (0, 0))?;
+            home.discard_store().context("emptying a disk that is older than what was collected since")?;
+            tracing::error!(
+                node = me.name,
+                life = home.identity.incarnation,
+                "tombstones were collected since this disk was written, so that it would bring back what was deleted: it was emptied, and goes on as a new disk in place of the old one; all that it had, and more, is fetched from the replicas, and strict reads are refused here until then"
+            );
+            Ok(Ended::AsAnOldCopy)
+        }
+        Line::Asked | Line::Known => {
+            tracing::info!(node = me.name, "stopped");
+            Ok(Ended::Stopped)
+        }
     }
-    tracing::info!(node = me.name, "stopped");
-    outcome.map(|_| Ended::Stopped)
 }
 
 /// Whether the disk's life begins with this start. It does on a new disk, and on one whose store has lost what was durable,
@@ -105,6 +121,11 @@ fn is_born(config: &Config, home: &mut Home, store: &LocalStore, found: &Opened)
     if found.lost_tail || gone {
         home.begin_life(Clock::wall_ms(), (0, 0))?;
         store.loss_is_known().context("the loss of durable writes can't be noted")?;
+    }
+    if gone {
+        let life = home.identity.incarnation;
+        tracing::warn!(life, "there is no store beside this disk's identity: it goes on as a new disk");
+    } else if found.lost_tail {
         tracing::error!(
             found = found.commit,
             expected = found.high_water,
@@ -144,7 +165,12 @@ impl Listeners {
 }
 
 /// The store, which mints under `incarnation` at first, and what was found.
-async fn open_store(config: &Config, id: NodeId, incarnation: u64) -> anyhow::Result<(LocalStore, Opened)> {
+async fn open_store(
+    config: &Config,
+    at: PathBuf,
+    id: NodeId,
+    incarnation: u64,
+) -> anyhow::Result<(LocalStore, Opened)> {
     let storage = &config.storage;
     let settings = StoreSettings {
         durability: match storage.durability {
@@ -163,7 +189,7 @@ async fn open_store(config: &Config, id: NodeId, incarnation: u64) -> anyhow::Re
     let minting = Minting { node: id.0, incarnation };
     let (engine, dir) = (storage.engine, config.node.data_dir.clone());
     let opened = tokio::task::spawn_blocking(move || match engine {
-        EngineKind::Fjall => LocalStore::open(DataDir::take(dir.join("store"))?, settings, minting),
+        EngineKind::Fjall => LocalStore::open(DataDir::take(at)?, settings, minting),
         EngineKind::Memory => {
             LocalStore::in_memory(MemoryEngine::new(), settings, minting, dynamo_storage::disk_probe(&dir))
         }
@@ -206,7 +232,7 @@ impl Node {
         id: NodeId,
         identity: &Identity,
         store: Arc<LocalStore>,
-        (started, born, stand_in): (Started, bool, u64),
+        (started, (born, empty), stand_in): (Started, (bool, bool), u64),
     ) -> anyhow::Result<Self> {
         let clock = Clock::new();
         let connect_timeout = Duration::from_millis(config.timeouts.connect_ms);
@@ -235,7 +261,7 @@ impl Node {
         });
         let (incarnation, background) = (identity.incarnation, config.background.clone());
         let collect_every_us = config.tombstones.collect_every_s * 1_000_000;
-        let start = keeping::Start { incarnation, first, background, collect_every_us, started, born };
+        let start = keeping::Start { incarnation, first, background, collect_every_us, started, born, empty };
         let keeper = keeping::open(&coordinator, &start)?;
         let (version, charter, _) = keeping::known(&keeper);
         let gone = Gone { id, incarnation: identity.incarnation };
@@ -287,7 +313,7 @@ impl Node {
         listeners: Listeners,
         metrics: PrometheusHandle,
         mut stop: watch::Receiver<bool>,
-    ) -> anyhow::Result<Option<Superseded>> {
+    ) -> anyhow::Result<Line> {
         let Self { coordinator, membership, handoff, keeping, network, handoff_events, keeper_events } = self;
         // Tasks outlive the request to stop until requests in flight are done.
         let (ended, end) = watch::channel(false);
@@ -352,11 +378,8 @@ impl Node {
         );
 
         let outcome = tokio::select! {
-            _ = stop.wait_for(|stop| *stop) => Ok(None),
-            Ok(line) = line.wait_for(|line| matches!(line, Line::Superseded(_))) => match *line {
-                Line::Superseded(superseded) => Ok(Some(superseded)),
-                Line::Asked | Line::Known => Ok(None),
-            },
+            _ = stop.wait_for(|stop| *stop) => Ok(Line::Known),
+            Ok(line) = line.wait_for(|line| matches!(line, Line::Superseded(_) | Line::Outlived)) => Ok(*line),
             Some(ended) = servers.join_next() => match ended {
                 Ok(Ok(())) => Err(anyhow!("a server ended by itself")),
                 Ok(Err(error)) => Err(anyhow::Error::new(error).context("a server failed")),

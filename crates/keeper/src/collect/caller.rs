@@ -180,7 +180,8 @@ impl Keeper {
     }
 
     fn look_for_round(&mut self, at: &Situation<'_>) {
-        if self.settings.collect_every_us == 0 || at.now < self.collecting.not_before || !self.is_steward() {
+        let due = self.settings.collect_every_us > 0 && at.now >= self.collecting.not_before;
+        if !due || !self.is_steward() || self.in_doubt() {
             return;
         }
         let charter = self.charter().clone();

@@ -215,6 +215,7 @@ impl Keeper {
         let ring = self.charter().ring();
         version == self.version()
             && self.learning.is_none()
+            && !self.in_doubt()
             && u32::from(partition) < ring.partitions().get()
             && ring.is_home(Partition(partition), self.me)
     }

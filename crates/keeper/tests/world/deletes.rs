@@ -77,7 +77,8 @@ impl World {
 
     /// A state joins a record. At a home, what was collected must not live by it.
     pub(super) fn take_in(&mut self, node: NodeId, partition: u16, key: &[u8], state: State) {
-        let home = self.newest().ring().is_home(Partition(partition), node);
+        // What a disk in doubt has is nobody's business: it is emptied, or was as new as any.
+        let home = self.newest().ring().is_home(Partition(partition), node) && !self.in_doubt(node);
         let disk = &mut self.nodes.get_mut(&node).unwrap().disk;
         disk.apply(partition, key, state);
         let now = disk.of(partition, key);
@@ -156,7 +157,8 @@ impl World {
     /// Whatever was collected lives nowhere at a home.
     fn check_over(&self, partition: u16, key: &[u8]) {
         let over = self.deletes.over.get(key).copied().unwrap_or(0);
-        for home in self.newest().ring().preference_list(Partition(partition)) {
+        let homes = self.newest().ring().preference_list(Partition(partition));
+        for home in homes.into_iter().filter(|home| !self.in_doubt(*home)) {
             let live = self.nodes[&home].disk.of(partition, key).live;
             assert_eq!(live & over, 0, "{} lives at node {}", String::from_utf8_lossy(key), home.0);
         }
@@ -220,7 +222,9 @@ impl World {
         let homes = charter.ring().preference_list(Partition(partition));
         let mut answering = self.reachable(by);
         answering.insert(by);
-        let found = homes.iter().filter(|home| answering.contains(home));
+        let epoch = charter.ring().epoch();
+        let serves = |home: &NodeId| !self.in_doubt(*home) || epoch <= self.nodes[home].charter.ring().epoch();
+        let found = homes.iter().filter(|home| answering.contains(home) && serves(home));
         let state = found.fold(State::default(), |state, home| state.join(self.nodes[home].disk.of(partition, &key)));
         if state == State::default() {
             return;
@@ -299,7 +303,10 @@ impl World {
         let known = to == from || entry.charter.takes_from(from) || epoch > entry.charter.ring().epoch();
         let taken = match hint_for {
             None => self.serves(to, epoch, partition),
-            Some(_) => entry.keeper.is_some() && epoch >= entry.disk.floor,
+            Some(_) => {
+                let newer = epoch > entry.charter.ring().epoch();
+                entry.keeper.is_some() && epoch >= entry.disk.floor && !(newer && self.in_doubt(to))
+            }
         };
         if !known || !taken {
             self.deletes.sealed += usize::from(epoch < entry.disk.floor);
@@ -327,7 +334,7 @@ impl World {
     pub(super) fn deliver(&mut self) {
         self.at(60 * MS, Event::Deliver);
         let mut out = Vec::new();
-        for (id, node) in self.nodes.iter().filter(|(_, node)| node.keeper.is_some()) {
+        for (id, node) in self.nodes.iter().filter(|(id, _)| !self.in_doubt(**id)) {
             let (ring, reachable) = (node.charter.ring(), self.reachable(*id));
             for ((target, partition, key), state) in node.disk.hints.iter().take(6) {
                 let homes = ring.preference_list(Partition(*partition));
@@ -375,6 +382,7 @@ impl World {
     /// What was deleted, and known to two nodes, is deleted; what was put, known to two and replaced by nobody, is there.
     pub fn check_deletes(&self) {
         let found = self.at_homes();
+        found.keys().for_each(|(partition, key)| self.check_over(*partition, key));
         let mut replaced = BTreeMap::<&(u16, Vec<u8>), u64>::new();
         self.deletes.made.iter().for_each(|made| *replaced.entry(&made.key).or_default() |= made.over);
         for made in self.deletes.made.iter().filter(|made| made.by.len() >= 2) {

@@ -12,8 +12,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use dynamo_keeper::{
-    Effect, Effects, Keeper, Kept, Question, Settings, Situation, Started, StoreAsk, StoreDone, Superseded, Trees,
-    registry,
+    Effect, Effects, Found, Keeper, Kept, Question, Settings, Situation, Started, StoreAsk, StoreDone, Superseded,
+    Trees, registry,
 };
 use dynamo_merkle::{Entry, Shape, Tree};
 use dynamo_ring::charter::{Charter, Move, Proposed};
@@ -138,6 +138,10 @@ impl Disk {
         self.records.get(&partition).and_then(|records| records.get(key)).copied().unwrap_or_default()
     }
 
+    pub fn records(&self) -> usize {
+        self.records.values().map(BTreeMap::len).sum()
+    }
+
     fn fence(&self, partition: u16) -> u64 {
         self.fences[usize::from(partition)].max(self.floor)
     }
@@ -220,8 +224,9 @@ pub struct World {
     pub read: usize,
     pub done: Vec<(u64, Result<u64, String>)>,
     pub rings: BTreeMap<u64, Ring>,
-    /// Old copies that were found out.
+    /// Old copies that were found out, and disks that were emptied since something was collected without them.
     pub superseded: Vec<Superseded>,
+    pub emptied: Vec<u128>,
     dots: BTreeSet<(NodeId, u64, u64)>,
     first: Charter,
     pub log: Vec<String>,
@@ -263,6 +268,7 @@ impl World {
             done: Vec::new(),
             rings: BTreeMap::new(),
             superseded: Vec::new(),
+            emptied: Vec::new(),
             dots: BTreeSet::new(),
             first: Charter::first(ring),
             log: Vec::new(),
@@ -358,7 +364,10 @@ impl World {
         entry.lot = random | 1 << 63;
         let Disk { incarnation: life, generation, .. } = entry.disk;
         let started = Started { life, generation, lot: entry.lot, found, durable: found };
-        keeper.started(started, generation == 1, get(dynamo_keeper::STARTS_KEY).as_ref(), self.now).unwrap();
+        let (starts, clear) = (get(dynamo_keeper::STARTS_KEY), get(dynamo_keeper::CLEAR_KEY));
+        let first = generation == 1;
+        let found = Found { born: first, empty: first, starts: starts.as_ref(), clear: clear.as_ref() };
+        keeper.started(started, found, self.now).unwrap();
         (entry.charter, entry.version) = (keeper.charter().clone(), keeper.version());
         entry.keeper = Some(keeper);
         self.at(MS, Event::Tick(node));
@@ -573,13 +582,22 @@ impl World {
         let Some(keeper) = &mut entry.keeper else { return };
         let mut effects = Effects::new();
         step(keeper, &Situation { now, random, trees: &entry.disk }, &mut effects);
-        let superseded = keeper.superseded().copied();
+        let (superseded, empty) = (keeper.superseded().copied(), keeper.is_to_be_emptied());
         for effect in effects {
             self.carry_out(node, effect);
         }
         if let Some(superseded) = superseded {
             self.begin_life(node, superseded);
+        } else if empty {
+            self.log.push(format!("{} node {} empties its disk", self.now, node.0));
+            self.emptied.push(node.0);
+            self.wipe(node.0, 10 * MS);
         }
+    }
+
+    /// Whether its disk may be older than what was collected since: it serves nothing that is newer than its ring.
+    fn in_doubt(&self, node: NodeId) -> bool {
+        self.nodes[&node].keeper.as_ref().is_none_or(Keeper::in_doubt)
     }
 
     fn carry_out(&mut self, node: NodeId, effect: Effect) {
@@ -918,6 +936,6 @@ impl World {
     }
 
     pub fn records(&self, number: u128) -> usize {
-        self.nodes[&id(number)].disk.records.values().map(BTreeMap::len).sum()
+        self.nodes[&id(number)].disk.records()
     }
 }

@@ -15,7 +15,7 @@ use std::{
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use dynamo_keeper::{
-    Answer, ChangeError, Effect, Effects, Keeper, Question, Settings, Situation, Started, StoreDone, Superseded,
+    Answer, ChangeError, Effect, Effects, Found, Keeper, Question, Settings, Situation, Started, StoreDone, Superseded,
     registry,
 };
 use dynamo_ring::{NodeId, charter::Charter, register::Value};
@@ -136,6 +136,8 @@ pub struct Start {
     pub started: Started,
     /// Its life begins with this start.
     pub born: bool,
+    /// There is nothing on it.
+    pub empty: bool,
 }
 
 /// Whether this node may do what only the one line of its disk's starts may.
@@ -147,6 +149,8 @@ pub enum Line {
     Known,
     /// It may not: its disk is an old copy.
     Superseded(Superseded),
+    /// Something was collected since this disk was written: it has to be emptied.
+    Outlived,
 }
 
 /// A keeper with what the disk holds.
@@ -154,7 +158,7 @@ pub enum Line {
 /// # Errors
 /// What it holds can't be used.
 pub fn open(coordinator: &Coordinator, start: &Start) -> anyhow::Result<Keeper> {
-    let (kept, starts) = store::kept(coordinator, &start.first)?;
+    let (kept, [starts, clear]) = store::kept(coordinator, &start.first)?;
     let shape = coordinator.store.with_tree(dynamo_ring::Partition(0), dynamo_merkle::Tree::shape);
     let comparison = ComparisonSettings::new(dynamo_storage::key::tree_hash, shape);
     let answering =
@@ -192,7 +196,8 @@ pub fn open(coordinator: &Coordinator, start: &Start) -> anyhow::Result<Keeper> 
     let now = coordinator.clock.now_us();
     let mut keeper = Keeper::new(me, start.incarnation, &start.first, &kept, settings, (now, rand::random()))
         .map_err(|error| anyhow::anyhow!(error))?;
-    let started = keeper.started(start.started, start.born, starts.as_ref(), now);
+    let found = Found { born: start.born, empty: start.empty, starts: starts.as_ref(), clear: clear.as_ref() };
+    let started = keeper.started(start.started, found, now);
     started.map_err(|error| anyhow::anyhow!(error))?;
     Ok(keeper)
 }
@@ -209,6 +214,7 @@ impl Keeping {
     ) -> Self {
         let status = Arc::new(ArcSwap::from_pointee(KeeperStatus::of(&keeper)));
         coordinator.cluster.set_whole(Arc::new(keeper.whole().to_vec()));
+        coordinator.cluster.set_in_doubt(keeper.in_doubt());
         // Known from the first moment: who waits for the end of a refill must not see one that has not begun.
         membership.set_upkeep(keeper.leftovers() as u32, keeper.refilling() as u32);
         Self {
@@ -372,15 +378,21 @@ impl Keeping {
 
     /// Versions are minted under the life's own name only while it is known that no other disk has it.
     fn look_at_line(&self) {
+        self.coordinator.cluster.set_in_doubt(self.keeper.in_doubt());
         let now = match self.keeper.superseded() {
             Some(superseded) => Line::Superseded(*superseded),
+            None if self.keeper.is_to_be_emptied() => Line::Outlived,
             None if self.keeper.is_known() => Line::Known,
             None => Line::Asked,
         };
         let changed = *self.line.borrow() != now;
         if changed {
             let (life, stand_in) = self.names;
-            self.coordinator.store.set_incarnation(if now == Line::Known { life } else { stand_in });
+            self.coordinator.store.set_incarnation(if matches!(now, Line::Known | Line::Outlived) {
+                life
+            } else {
+                stand_in
+            });
             self.line.send_replace(now);
         }
     }
@@ -456,10 +468,11 @@ pub fn known(keeper: &Keeper) -> (u64, Arc<Charter>, Value) {
 }
 
 /// Under which names the keeper's values stand in the store.
-const KEYS: [&str; 5] = [
+const KEYS: [&str; 6] = [
     registry::STATE_KEY,
     registry::KNOWN_KEY,
     registry::LIVES_KEY,
     dynamo_keeper::WHOLE_KEY,
     dynamo_keeper::STARTS_KEY,
+    dynamo_keeper::CLEAR_KEY,
 ];

@@ -2,6 +2,8 @@
 
 use std::{
     fs,
+    io::{Read, Write},
+    net::TcpStream,
     path::{Path, PathBuf},
     process::Command,
 };
@@ -79,6 +81,58 @@ fn a_disk_that_is_put_back_to_an_old_copy_says_so_and_goes_on_as_a_new_one() {
     cluster.kill("node-1");
     reads_all(&cluster, 0..20, "old");
     reads_all(&cluster, 20..50, "new");
+}
+
+/// A gauge of a node's; 0 where it has none yet, or does not answer.
+fn gauge(cluster: &Cluster, node: &str, name: &str) -> u64 {
+    let described = cluster.described();
+    let row = described["nodes"].as_array().unwrap().iter().find(|row| row["id"] == node).unwrap();
+    let (host, port) = row["endpoint"].as_str().unwrap().split_once(':').unwrap();
+    let Ok(mut stream) = TcpStream::connect((host, port.parse::<u16>().unwrap() + 2000)) else { return 0 };
+    let asked = format!("GET /metrics HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
+    let mut text = String::new();
+    let _ = stream.write_all(asked.as_bytes()).and_then(|()| stream.read_to_string(&mut text));
+    let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    line.map_or(0, |number| number.trim().parse::<f64>().unwrap() as u64)
+}
+
+#[test]
+fn a_disk_that_is_put_back_to_before_what_was_collected_does_not_bring_it_back() {
+    let cluster = Cluster::start(3, &["--zones", "3", "--set", "tombstones.collect_every_s=2"]);
+    cluster.ok(&["bucket", "create", "strict", "--strict", "-r", "2", "-w", "2"]);
+    let names = || ["node-1", "node-2", "node-3"].into_iter();
+    let collected = || names().map(|node| gauge(&cluster, node, "dynamo_tombstones_collected")).sum::<u64>();
+    put_all(&cluster, 0..30, "here");
+    cluster.kill("node-2");
+    let (data, kept) = (node_dir(&cluster, "node-2").join("data"), cluster.dir().join("copy"));
+    copy(&data, &kept);
+    cluster.restart("node-2");
+    cluster.until("it is whole again", || is_whole(&cluster, "node-2"));
+    for key in 0..20 {
+        cluster.ok(&["delete", &format!("k{key}"), "--bucket", "strict"]);
+    }
+    cluster.until("the tombstones are gone everywhere", || collected() >= 60);
+    // Its copy has neither them nor a word of them.
+    let before = life(&cluster, "node-2");
+    cluster.kill("node-2");
+    fs::remove_dir_all(&data).unwrap();
+    copy(&kept, &data);
+    cluster.restart("node-2");
+    cluster.until("it says what became of it", || log(&cluster, "node-2").contains("it was emptied, and goes on"));
+    cluster.until("it is filled", || is_whole(&cluster, "node-2"));
+    assert_ne!(life(&cluster, "node-2"), before);
+    assert!(!data.join("store.discarded").exists());
+    let gone = || {
+        for key in 0..20 {
+            let output = cluster.run(&["get", &format!("k{key}"), "--bucket", "strict"]);
+            assert!(!output.status.success() && output.stdout.is_empty(), "k{key} is back: {output:?}");
+        }
+        reads_all(&cluster, 20..30, "here");
+    };
+    gone();
+    // Whatever it has itself: one of the others is not asked.
+    cluster.kill("node-1");
+    gone();
 }
 
 #[test]

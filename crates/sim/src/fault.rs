@@ -105,6 +105,12 @@ pub enum Fault {
         /// Which.
         node: u8,
     },
+    /// A node dies, and is started again at the end with its whole disk as it was at the beginning of the fault of this kind
+    /// before: nothing on it tells of what came after. (The first takes the copy only.)
+    PutBack {
+        /// Which.
+        node: u8,
+    },
     /// A node dies, and is started again at the end with a copy of another's disk; which it refuses, and is given its
     /// own back two seconds later.
     Clone {
@@ -141,6 +147,7 @@ impl Fault {
             | Self::BitFlips { node, .. }
             | Self::Wipe { node }
             | Self::RollBack { node }
+            | Self::PutBack { node }
             | Self::Clock { node, .. } => *node < nodes,
             Self::Clone { node, of } => node.max(of) < &nodes && node != of,
             Self::Move { places } => {

@@ -209,6 +209,11 @@ impl Node {
         let Some(key) = self.shape.keys.iter().position(|key| key.record == *record) else {
             return self.refuse(target, record.as_bytes(), Refusal::Invalid, kernel);
         };
+        if self.keeping.keeper.in_doubt() {
+            // It may be older than what was collected since.
+            cover!("doubt.hint_kept");
+            return self.refuse(target, record.as_bytes(), Refusal::Overloaded, kernel);
+        }
         let key = key as u16;
         let mode = self.shape.bucket_of(key).mode;
         let write = ReplicaWrite { key, set, digest, mode, hint_for: None, sync: true, why: Why::Handoff };

@@ -2,7 +2,9 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use dynamo_keeper::{Answer, Effect, Effects, Keeper, Kept, Question, Settings, Situation, Trees, registry};
+use dynamo_keeper::{
+    Answer, Effect, Effects, Found, Keeper, Kept, Question, Settings, Situation, Started, Trees, registry,
+};
 use dynamo_keeping::{Task, meta_key};
 use dynamo_merkle::Tree;
 use dynamo_ring::{
@@ -13,7 +15,7 @@ use dynamo_ring::{
 use dynamo_storage::{Outcome, Read};
 use dynamo_transfer::{AnsweringSettings, ComparisonSettings, ScheduleSettings, SliceSettings};
 
-use super::{Node, store::Store};
+use super::{Node, Outlived, store::Store};
 use crate::{
     coverage::cover,
     known_bad::KnownBad,
@@ -32,7 +34,14 @@ const SAMPLE_US: u64 = 1_000_000;
 /// Set in the numbers of its requests, which share the background links with handoff's.
 pub const MARK: u64 = 1 << 63;
 /// Under which names its values stand in the store.
-const KEYS: [&str; 4] = [registry::STATE_KEY, registry::KNOWN_KEY, registry::LIVES_KEY, dynamo_keeper::WHOLE_KEY];
+const KEYS: [&str; 6] = [
+    registry::STATE_KEY,
+    registry::KNOWN_KEY,
+    registry::LIVES_KEY,
+    dynamo_keeper::WHOLE_KEY,
+    dynamo_keeper::STARTS_KEY,
+    dynamo_keeper::CLEAR_KEY,
+];
 
 /// A keeper, and what is under way for it.
 pub struct Keeping {
@@ -48,6 +57,26 @@ pub struct Keeping {
     /// The newest epoch that a fence was asked for.
     pub(super) fenced: u64,
     next_sample_us: u64,
+    /// The node's names for versions: its life's, and the one that stands in for it.
+    names: (u64, u64),
+    /// Its life began with nothing on the disk.
+    empty: bool,
+    /// What its disk turned out to be.
+    pub(super) outlived: Option<Outlived>,
+}
+
+/// Which start of a disk it is.
+pub struct Start {
+    pub incarnation: u64,
+    pub generation: u64,
+    /// Drawn by lot.
+    pub stand_in: u64,
+    /// What was found on the disk.
+    pub found: u64,
+    /// Its life begins with it.
+    pub born: bool,
+    /// There was nothing.
+    pub empty: bool,
 }
 
 /// A question that is not answered yet.
@@ -77,21 +106,30 @@ impl Keeping {
     /// A keeper with what the disk holds.
     pub fn open(
         me: u8,
-        incarnation: u64,
+        start: Start,
         shape: &Shape,
         store: &Store,
         time: (u64, u64),
+        known_bad: Option<KnownBad>,
     ) -> Result<Self, dynamo_storage::StoreError> {
         let get = |key: &str| match store.read(&Read::Meta { key: meta_key(key) })? {
             Outcome::Meta(value) => Ok(value),
             _ => unreachable!("meta is answered with meta"),
         };
-        let [state, known, lives, whole] = KEYS.map(get);
-        let (whole, first) = (whole?.filter(|_| !store.lost_tail()), Charter::first(shape.ring.clone()));
+        let Start { incarnation, generation, stand_in, found, born, empty } = start;
+        let [state, known, lives, whole, starts, clear] = KEYS.map(get);
+        let (whole, starts, clear, first) = (whole?, starts?, clear?, Charter::first(shape.ring.clone()));
         let fences = shape.ring.partitions().iter().map(|partition| store.fence(partition)).collect();
         let kept = Kept { register: registry::Kept { state: state?, known: known?, lives: lives? }, whole, fences };
-        let keeper = Keeper::new(id_of(me), incarnation, &first, &kept, settings(store, shape), time)
-            .unwrap_or_else(|error| panic!("a simulated disk holds what no node wrote: {error}"));
+        let strange = |error: String| -> ! { panic!("a simulated disk holds what no node wrote: {error}") };
+        let mut keeper = Keeper::new(id_of(me), incarnation, &first, &kept, settings(store, shape), time)
+            .unwrap_or_else(|error| strange(error));
+        // A disk that was emptied unnoticed is no news to others either.
+        if known_bad != Some(KnownBad::IdentityReused) {
+            let started = Started { life: incarnation, generation, lot: stand_in, found, durable: found };
+            let found = Found { born, empty, starts: starts.as_ref(), clear: clear.as_ref() };
+            keeper.started(started, found, time.0).unwrap_or_else(|error| strange(error));
+        }
         Ok(Self {
             keeper,
             places: BTreeMap::new(),
@@ -101,6 +139,9 @@ impl Keeping {
             tasks: BTreeMap::new(),
             fenced: 0,
             next_sample_us: 0,
+            names: (incarnation, stand_in),
+            empty,
+            outlived: None,
         })
     }
 }
@@ -162,8 +203,9 @@ impl Node {
             cover!("keeper.answer_late");
             self.keeper_answered(call, None, kernel);
         }
-        let (reachable, needed) = (self.background_open(), self.needed());
+        let (reachable, needed, durable) = (self.background_open(), self.needed(), self.store.durable());
         self.drive_keeper(kernel, |keeper, at, effects| {
+            keeper.on_durable(durable);
             keeper.on_reachable(reachable, needed, at, effects);
             keeper.on_time(at, effects);
         });
@@ -248,6 +290,35 @@ impl Node {
                 self.carry_out_keeper(effects, kernel);
             }
         }
+        self.look_at_line(kernel);
+    }
+
+    /// Versions are minted under the life's own name only while it is known that no other disk has it.
+    pub(super) fn look_at_line(&mut self, kernel: &mut Kernel) {
+        let keeper = &self.keeping.keeper;
+        let (life, stand_in) = self.keeping.names;
+        self.store.set_incarnation(if keeper.is_known() { life } else { stand_in });
+        let outlived = match keeper.superseded() {
+            Some(superseded) => Outlived::Copy(*superseded),
+            None if keeper.is_to_be_emptied() => Outlived::Collected,
+            None => return,
+        };
+        if self.keeping.outlived.replace(outlived).is_none() {
+            kernel.node_after(0, self.me, self.life, NodeEvent::Outlived);
+        }
+    }
+
+    /// That its disk is beyond doubt is kept.
+    pub(super) fn note_clear(&self, kernel: &mut Kernel) {
+        if !self.keeping.empty {
+            cover!("doubt.over");
+            say!(kernel, "node-{}'s disk is beyond doubt", self.me);
+        }
+    }
+
+    /// A disk in doubt serves nobody whose ring is newer.
+    pub(super) fn is_too_old_for(&self, epoch: u64) -> bool {
+        epoch > self.epoch() && self.keeping.keeper.in_doubt()
     }
 
     fn step_keeper(

@@ -37,6 +37,7 @@ impl Node {
             StoreAsk::Put { key: registry::LIVES_KEY, value } if value.iter().take(8).any(|byte| *byte != 0) => {
                 cover!("ring.life_attested");
             }
+            StoreAsk::Put { key: dynamo_keeper::CLEAR_KEY, .. } => self.note_clear(kernel),
             StoreAsk::Fence { partitions, epoch, .. } => {
                 say!(kernel, "node-{} seals {partitions:?} for requests before epoch {epoch}", self.me);
                 cover!("ring.fenced");

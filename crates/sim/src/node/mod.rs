@@ -18,15 +18,16 @@ mod store;
 use std::{rc::Rc, sync::Arc};
 
 use dynamo_gossip::Gossip;
+use dynamo_keeper::Superseded;
 use dynamo_ring::charter::Gone;
-use dynamo_storage::{HighWater, Op, Outcome, Read, StoreError};
+use dynamo_storage::{HighWater, Op, Opened, Outcome, Read, StoreError};
 use dynamo_version::ContextCodec;
 
 use self::{
     cluster::Peer,
     coordinator::{Latencies, Requests},
     handoff::Handoff,
-    keeper::Keeping,
+    keeper::{Keeping, Start},
     link::Link,
     store::{Store, StoreNews},
 };
@@ -36,9 +37,10 @@ pub use self::{
 };
 use crate::{
     chance::{Chance, For},
+    coverage::cover,
     disk::SimDisk,
     message::{Class, ClientRequest},
-    world::{Event, Kernel, NodeEvent, Shape, View, id_of},
+    world::{Event, Kernel, NodeEvent, Shape, View, id_of, say},
 };
 
 /// How often links and disk are looked at, microseconds.
@@ -82,6 +84,23 @@ pub struct Identity {
     pub node: u8,
     pub incarnation: u64,
     pub generation: u64,
+}
+
+/// What a node's disk has turned out to be.
+#[derive(Debug, Clone, Copy)]
+pub enum Outlived {
+    /// An old copy: it begins another life.
+    Copy(Superseded),
+    /// Older than what was collected since: it is emptied.
+    Collected,
+}
+
+impl Identity {
+    /// Another life of the disk, above all that is known of it.
+    pub fn begin_life(&mut self, now_ms: u64, after: (u64, u64)) {
+        self.incarnation = now_ms.max(self.incarnation.max(after.0) + 1);
+        self.generation = self.generation.max(after.1);
+    }
 }
 
 /// Why a node does not start.
@@ -130,11 +149,11 @@ pub struct Node {
 }
 
 impl Node {
-    /// A node that starts on a disk.
+    /// A node that starts on a disk. Its identity is another life's where the disk has lost something.
     pub fn start(
         me: u8,
         disk: Arc<SimDisk>,
-        identity: Identity,
+        identity: &mut Identity,
         found: Option<HighWater>,
         kernel: &mut Kernel,
     ) -> Result<Self, NotStarted> {
@@ -142,11 +161,15 @@ impl Node {
         let life = kernel.lives[usize::from(me)];
         let plan = &shape.plan;
         let stream = u64::from(me) << 16 | u64::from(life & 0xffff);
-        let store = Store::open(disk, plan, me, identity.incarnation, found, kernel)?;
-        let (peers, links) = (cluster::peers(me, &shape), link::links(&shape));
         let mut chance = Chance::new(plan.seed, For::Gossip, stream);
+        let stand_in = chance.next() | 1 << 63;
+        let (mut store, opened) = Store::open(disk, plan, me, stand_in, found, kernel)?;
+        let born = is_born(identity, &opened, &mut store, kernel);
+        let (peers, links) = (cluster::peers(me, &shape), link::links(&shape));
         let now = (kernel.clock_us(), chance.next());
-        let keeping = Keeping::open(me, identity.incarnation, &shape, &store, now)?;
+        let Identity { incarnation, generation, .. } = *identity;
+        let start = Start { incarnation, generation, stand_in, found: opened.commit, born, empty: opened.new };
+        let keeping = Keeping::open(me, start, &shape, &store, now, kernel.known_bad)?;
         let (version, charter) = (keeping.keeper.version(), keeping.keeper.charter().clone());
         let gone = Gone { id: id_of(me), incarnation: identity.incarnation };
         if charter.gone().contains(&gone) && !charter.leavers().contains(&gone.id) {
@@ -154,7 +177,7 @@ impl Node {
         }
         let view = kernel.view_of(version, &charter);
         let place = kernel.places[usize::from(me)];
-        let (gossip, buckets) = membership::machine((me, place), &identity, &shape, &store, &view);
+        let (gossip, buckets) = membership::machine((me, place), identity, &shape, &store, &view);
         let handoff = Handoff::new(&store, kernel.clock_us());
         let mut node = Self {
             me,
@@ -171,7 +194,7 @@ impl Node {
             whole: Arc::new(keeping.keeper.whole().to_vec()),
             keeping,
             view,
-            emptied: identity.generation == 1 && kernel.now > 0,
+            emptied: opened.new && kernel.now > 0,
             looks: 0,
             stopping: false,
             slow_disk: 1,
@@ -190,6 +213,7 @@ impl Node {
             }
         }
         self.announce_serving(kernel);
+        self.look_at_line(kernel);
         let offset = self.chance.below(LOOK_US);
         kernel.node_after(offset, self.me, self.life, NodeEvent::Look);
         kernel.node_after(offset / 2, self.me, self.life, NodeEvent::KeeperTick);
@@ -211,7 +235,7 @@ impl Node {
             NodeEvent::KeeperTick => self.keeper_time(kernel),
             NodeEvent::HandoffTick => self.handoff_time(kernel),
             NodeEvent::CoordinateHere { write, reply } => self.begin_write(*write, reply, kernel),
-            NodeEvent::Drained => {}
+            NodeEvent::Drained | NodeEvent::Outlived => {}
         }
     }
 
@@ -330,6 +354,11 @@ impl Node {
         self.store.close()
     }
 
+    /// What its disk has turned out to be, if that is worse than it took it for.
+    pub fn outlived(&self) -> Option<Outlived> {
+        self.keeping.outlived
+    }
+
     /// What would be found of this node's store after it is gone.
     pub fn high_water(&self) -> HighWater {
         self.store.high_water()
@@ -351,6 +380,19 @@ impl Node {
     fn id(&self) -> dynamo_ring::NodeId {
         id_of(self.me)
     }
+}
+
+/// Whether the disk's life begins with this start: it does where there is nothing, or not all that was durable.
+fn is_born(identity: &mut Identity, opened: &Opened, store: &mut Store, kernel: &mut Kernel) -> bool {
+    let first = identity.generation == 1;
+    let gone = opened.new && !first;
+    if opened.lost_tail || gone {
+        identity.begin_life(kernel.wall_ms(identity.node), (0, 0));
+        store.loss_is_known();
+        cover!("life.after_loss");
+        say!(kernel, "node-{} begins life {} on what is left of its disk", identity.node, identity.incarnation);
+    }
+    first || opened.lost_tail || gone
 }
 
 /// What a run looks at from outside.
@@ -379,6 +421,11 @@ impl Node {
     /// The version of the ring's register that it goes by.
     pub fn ring_version(&self) -> u64 {
         self.view.version
+    }
+
+    /// Whether its disk may be older than what was collected since.
+    pub fn in_doubt(&self) -> bool {
+        self.keeping.keeper.in_doubt()
     }
 
     /// Whether its disk gives a vote on the ring.

@@ -51,6 +51,10 @@ impl Node {
         }
         let place = (stream, generation, id);
         let refused = match ask {
+            ReplicaAsk::Write(_) | ReplicaAsk::Read { .. } if self.is_too_old_for(epoch) => {
+                cover!("doubt.newer_refused");
+                Err((Refusal::Sealed, self.epoch()))
+            }
             ReplicaAsk::Write(write) => {
                 self.check_sender(from).and_then(|()| self.serve_write(place, epoch, write, kernel))
             }

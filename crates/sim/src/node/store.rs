@@ -9,8 +9,8 @@ use std::{collections::BTreeMap, sync::Arc};
 use dynamo_merkle::{Shape as TreeShape, Tree};
 use dynamo_ring::{NodeId, Partition};
 use dynamo_storage::{
-    Applied, Core, CoreSettings, DiskState, Durability, HighWater, HintCount, Identity, Op, OpenFacts, Outcome, Read,
-    RecordKey, StoreError,
+    Applied, Core, CoreSettings, DiskState, Durability, HighWater, HintCount, Identity, Op, OpenFacts, Opened, Outcome,
+    Read, RecordKey, StoreError,
     engine::{Engine, Space},
     record::Record,
 };
@@ -55,7 +55,6 @@ pub struct Store {
     core: Core,
     durability: DurabilityPlan,
     known_bad: Option<KnownBad>,
-    lost_tail: bool,
     high_water: HighWater,
     waiting: Vec<(Op, Done)>,
     applying: bool,
@@ -76,7 +75,7 @@ impl Store {
         incarnation: u64,
         found: Option<HighWater>,
         kernel: &mut Kernel,
-    ) -> Result<Self, StoreError> {
+    ) -> Result<(Self, Opened), StoreError> {
         let settings = CoreSettings {
             identity: Identity { node: id_of(me).0, incarnation },
             hints_bytes_max: plan.cluster.hints_bytes_max,
@@ -93,13 +92,12 @@ impl Store {
         if opened.lost_tail {
             cover!("store.lost_tail");
         }
-        Ok(Self {
+        let store = Self {
             disk,
             high_water: core.high_water(),
             core,
             durability: plan.cluster.durability,
             known_bad: kernel.known_bad,
-            lost_tail: opened.lost_tail,
             waiting: Vec::new(),
             applying: false,
             unsynced: Vec::new(),
@@ -108,12 +106,23 @@ impl Store {
             probed_us: 0,
             reopen_at_us: 0,
             reopen_wait_us: REOPEN_MIN_US,
-        })
+        };
+        Ok((store, opened))
     }
 
-    /// Whether the disk had lost writes that were durable when it was opened.
-    pub fn lost_tail(&self) -> bool {
-        self.lost_tail
+    /// The node has begun another life on a disk that lost what was durable.
+    pub fn loss_is_known(&mut self) {
+        self.high_water.lost = false;
+    }
+
+    /// From now on dots are minted under another name.
+    pub fn set_incarnation(&mut self, incarnation: u64) {
+        self.core.set_incarnation(incarnation);
+    }
+
+    /// How much is durable.
+    pub fn durable(&self) -> u64 {
+        self.high_water.commit
     }
 
     /// Whether an engine write with this `sync` is on stable storage when it is done (§6.1).

@@ -107,14 +107,39 @@ pub fn cloned(seed: u64, shape: &mut Chance) -> Plan {
 /// A disk loses what was durable, and what stands beside the engine tells of it: the others have it.
 pub fn lost_tail(seed: u64, shape: &mut Chance) -> Plan {
     let mut plan = five(seed, shape, 50_000);
-    // A disk that goes back to before what was collected since would bring it back (docs/PROTOCOL.md).
-    plan.cluster.collect_every_ms = 0;
     fill(&mut plan, Mix::USUAL);
     let mut chance = faults(seed);
     let node = chance.below(5) as u8;
     let at = chance.between(4_000, 15_000);
     add(&mut plan, at, chance.between(50, 500), Fault::RollBack { node });
     add(&mut plan, at + chance.between(4_000, 20_000), chance.between(200, 8_000), Fault::RollBack { node });
+    super::network::cut_some(&mut plan, 1);
+    plan
+}
+
+/// A whole disk goes back to an older copy of itself, and nothing on it tells of that: the others do. Keys are deleted and
+/// collected meanwhile.
+pub fn put_back(seed: u64, shape: &mut Chance) -> Plan {
+    let mut plan = five(seed, shape, 60_000);
+    plan.keys = *shape.pick(&[6, 12, 24]);
+    fill(&mut plan, Mix { get: 25, put: 10, blind: 10, update: 20, ..Mix::USUAL });
+    let mut chance = faults(seed);
+    let node = chance.below(5) as u8;
+    let mut at = chance.between(3_500, 10_000);
+    for _ in 0..chance.between(2, 4) {
+        let lasts = chance.between(50, 6_000);
+        add(&mut plan, at, lasts, Fault::PutBack { node });
+        if chance.permille(300) {
+            // It wakes up with one other, or alone: whoever remembers more is not there yet.
+            let others = 1 + chance.below(2) as u8;
+            let from: Vec<u8> = (0..others).map(|next| (node + next) % 5).collect();
+            let to = (0..5).filter(|other| !from.contains(other)).collect();
+            let cut = Fault::Cut { from, to, both: true, flap_ms: 0 };
+            add(&mut plan, at + lasts.saturating_sub(100), chance.between(1_000, 9_000), cut);
+        }
+        at += lasts + chance.between(4_000, 18_000);
+    }
+    super::nodes::crash_some(&mut plan, 1);
     super::network::cut_some(&mut plan, 1);
     plan
 }

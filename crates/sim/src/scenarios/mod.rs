@@ -175,6 +175,11 @@ pub const ALL: &[Scenario] = &[
         plan: disks::lost_tail,
     },
     Scenario {
+        name: "put-back",
+        about: "a whole disk goes back to an older copy of itself, from before what was collected since",
+        plan: disks::put_back,
+    },
+    Scenario {
         name: "ring-full-disks",
         about: "the ring changes while disks are full or fail",
         plan: ring::full_disks,

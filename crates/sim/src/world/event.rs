@@ -74,4 +74,6 @@ pub enum NodeEvent {
     CoordinateHere { write: Box<crate::node::Write>, reply: crate::node::ReplyTo },
     /// A stopping node has had its time to finish.
     Drained,
+    /// Its disk is not what it took it for.
+    Outlived,
 }

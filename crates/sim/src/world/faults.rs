@@ -75,6 +75,14 @@ impl World {
                     host.mount_engine(old);
                 }
             }
+            Fault::PutBack { node } => {
+                let volume = self.hosts[usize::from(*node)].volume();
+                self.hold_down(*node, true);
+                let host = &mut self.hosts[usize::from(*node)];
+                if let Some(old) = host.snapshot.replace(volume) {
+                    host.mount(old);
+                }
+            }
             Fault::Clone { node, of } => {
                 let wrong = self.hosts[usize::from(*of)].volume();
                 self.hold_down(*node, false);
@@ -109,6 +117,7 @@ impl World {
             | Fault::Restart { node }
             | Fault::Wipe { node }
             | Fault::RollBack { node }
+            | Fault::PutBack { node }
             | Fault::Clone { node, .. } => self.let_up(*node),
             Fault::Move { .. } => {
                 for node in std::mem::take(&mut self.moved) {

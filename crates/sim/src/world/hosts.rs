@@ -15,7 +15,7 @@ use crate::{
     disk::{Image, SimDisk, new_disk},
     known_bad::KnownBad,
     message::{Class, Lost, ReplicaReply, ReplicaRequest},
-    node::{Identity, Node, NotStarted, stored_table},
+    node::{Identity, Node, NotStarted, Outlived, stored_table},
 };
 
 /// How long a node that stops in order waits for its requests, microseconds.
@@ -94,6 +94,7 @@ impl Host {
         self.disk.restore(old.image);
     }
 
+    /// All of it as it was: nothing on it tells of what came after.
     pub fn mount(&mut self, volume: Volume) {
         self.disk.restore(volume.image);
         self.beside = volume.beside;
@@ -114,7 +115,7 @@ impl World {
         if host.node.is_some() || host.held_down > 0 {
             return;
         }
-        let identity = match host.beside.identity {
+        let mut identity = match host.beside.identity {
             Some(identity) if identity.node != node => {
                 cover!("identity.refused");
                 say!(self.kernel, "node-{node} refuses the disk of node-{}", identity.node);
@@ -140,7 +141,10 @@ impl World {
         self.kernel.changed();
         say!(self.kernel, "node-{node} starts, incarnation {}, start {}", identity.incarnation, identity.generation);
         let disk = host.disk.clone();
-        match Node::start(node, disk, identity, found, &mut self.kernel) {
+        let started = Node::start(node, disk, &mut identity, found, &mut self.kernel);
+        host.beside.identity = Some(identity);
+        host.last_incarnation = identity.incarnation;
+        match started {
             Ok(mut started) => {
                 started.set_disk_speed(host.slow_disk);
                 host.node = Some(Box::new(started));
@@ -238,10 +242,39 @@ impl World {
     pub(super) fn drained(&mut self, node: u8) {
         let host = &mut self.hosts[usize::from(node)];
         let Some(ended) = host.node.take() else { return self.start(node) };
+        let outlived = ended.outlived();
         host.beside.high_water = Some(ended.close());
         host.disk.process_ends();
         say!(self.kernel, "node-{node} has stopped");
         self.gone(node, Power::Down);
+        if let Some(outlived) = outlived {
+            self.begin_life(node, outlived);
+            self.start(node);
+        }
+    }
+
+    /// Its disk is not what it took it for.
+    fn begin_life(&mut self, node: u8, outlived: Outlived) {
+        let now = self.kernel.wall_ms(node);
+        let host = &mut self.hosts[usize::from(node)];
+        let identity = host.beside.identity.as_mut().expect("it was started");
+        match outlived {
+            Outlived::Copy(superseded) => {
+                cover!("life.superseded");
+                say!(self.kernel, "node-{node}: {superseded}");
+                identity.begin_life(now, (superseded.newest_life, superseded.mark.generation));
+            }
+            Outlived::Collected => {
+                cover!("doubt.emptied");
+                say!(
+                    self.kernel,
+                    "node-{node}: something was collected since this disk was written, and it is emptied"
+                );
+                identity.begin_life(now, (0, 0));
+                host.disk.wipe();
+                host.beside.high_water = None;
+            }
+        }
     }
 
     pub(super) fn tell_lost(&mut self, client: u8, server: u8, class: Class, lost: Lost) {

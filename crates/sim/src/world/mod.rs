@@ -129,6 +129,9 @@ impl World {
         if matches!(what, NodeEvent::Drained) {
             return self.drained(node);
         }
+        if matches!(what, NodeEvent::Outlived) {
+            return self.stop(node);
+        }
         if let Some(((host, what), kernel)) = self.awake(node, |what| Event::Node { node, life, what }, what) {
             host.on_event(what, kernel);
         }

@@ -72,6 +72,9 @@ impl World {
             if let Some((count, what)) = checks.iter().find(|(count, _)| *count > 0) {
                 return Some(format!("node-{number} has {count} {what}"));
             }
+            if newest.is_member(number as u8) && node.in_doubt() {
+                return Some(format!("node-{number}'s disk is in doubt"));
+            }
             if newest.is_member(number as u8) && !node.votes() {
                 return Some(format!("node-{number} has no vote on the ring"));
             }

@@ -109,6 +109,7 @@ pub(crate) enum Ticket {
     Scrubbed,
     Marks,
     Clear,
+    Lots,
     Job(Owner),
     Forgot(u16),
     Round(collect::Step),
@@ -495,6 +496,7 @@ impl Keeper {
             Ticket::Whole | Ticket::Fenced => {}
             Ticket::Marks => self.marks_kept(kept, effects),
             Ticket::Clear => self.clear_kept(kept),
+            Ticket::Lots => self.lots_kept(kept),
             Ticket::Job(owner) => {
                 let mut out = Vec::new();
                 self.jobs.on_stored(owner, done, at.trees, at.now, &mut out);

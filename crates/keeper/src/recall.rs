@@ -3,8 +3,8 @@
 //! Such a disk can't tell. Its peers can: each start of a life of a disk has a *generation*, counted up durably before anything
 //! else, and a number drawn by lot; and what is durable on a disk is counted. Every member durably remembers the newest
 //! start of each life that it heard of, and the highest count. A node asks them at its start, and says both again while it
-//! runs. If any remembers a start that is not older than its own, or knows it further than it found itself, what it has
-//! is an old copy ([`Superseded`]): it has to begin another life.
+//! runs. If any remembers a later life, or a start that is not older than its own, or knows it further than it found itself,
+//! what it has is an old copy ([`Superseded`]): it has to begin another life.
 //!
 //! *Until it knows*, a node does nothing that an old copy must not do: it gives no vote, mints under no name of its life's,
 //! answers no strict read and does not count as sealed. It knows when a majority of the other members have noted its start, or
@@ -22,6 +22,7 @@ use crate::{
     doubt::Doubt,
     effect::{Effect, Effects, StoreAsk},
     keeper::{Asked, Keeper, Situation, Ticket},
+    lots::{LOTS_KEY, Lots},
     message::{Answer, Question},
 };
 
@@ -65,10 +66,12 @@ pub struct Found<'a> {
     pub starts: Option<&'a Bytes>,
     /// What is kept under [`CLEAR_KEY`](crate::CLEAR_KEY).
     pub clear: Option<&'a Bytes>,
+    /// What is kept under [`LOTS_KEY`].
+    pub lots: Option<&'a Bytes>,
 }
 
 /// What is remembered of a life.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Mark {
     /// Its newest start.
     pub generation: u64,
@@ -93,7 +96,7 @@ pub struct Superseded {
     pub by: NodeId,
     /// This start.
     pub started: Started,
-    /// What is remembered of the same life.
+    /// What is remembered of the same life; nothing, if it is a later one that is.
     pub mark: Mark,
     /// The highest life of this node that anybody remembers.
     pub newest_life: u64,
@@ -101,8 +104,14 @@ pub struct Superseded {
 
 impl std::fmt::Display for Superseded {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { started, mark, .. } = self;
-        if mark.generation >= started.generation {
+        let Self { started, mark, newest_life, .. } = self;
+        if *newest_life > started.life {
+            write!(
+                f,
+                "this disk is an old copy: it is in its life {}, and life {newest_life} has been seen",
+                started.life
+            )
+        } else if mark.generation >= started.generation {
             let (theirs, ours) = (mark.generation, started.generation);
             write!(f, "this disk is an old copy: it was started {theirs} times already, and here it is start {ours}")
         } else {
@@ -118,7 +127,12 @@ pub(crate) struct Recall {
     own: Option<Started>,
     /// Nothing that this node must not do as an old copy is done before.
     known: bool,
+    /// It is known by the word of a majority, or needs none.
+    sure: bool,
     since: u64,
+    lots: Lots,
+    /// The own lot is durable: nobody is told of it before. None: it is not being written.
+    lot_kept: Option<bool>,
     noted_by: BTreeSet<NodeId>,
     superseded: Option<Superseded>,
     newest_life: u64,
@@ -179,7 +193,7 @@ impl Keeper {
     /// # Errors
     /// What is kept is damaged, in words.
     pub fn started(&mut self, started: Started, found: Found<'_>, now: u64) -> Result<(), String> {
-        let Found { born, empty, starts, clear } = found;
+        let Found { born, empty, starts, clear, lots } = found;
         let marks = match starts {
             Some(bytes) => decode_marks(bytes).ok_or(
                 "what this disk remembers of other nodes can't be read: nothing was changed; move the data directory away and let the node be rebuilt from its replicas",
@@ -187,8 +201,17 @@ impl Keeper {
             None => BTreeMap::new(),
         };
         let told = started.durable;
-        self.recall =
-            Recall { own: Some(started), known: born, since: now, told, marks, next_ask: now, ..Recall::default() };
+        self.recall = Recall {
+            own: Some(started),
+            known: born,
+            sure: born,
+            since: now,
+            lots: Lots::of(&started, lots),
+            told,
+            marks,
+            next_ask: now,
+            ..Recall::default()
+        };
         self.registry.hold(!born);
         self.doubt = Doubt::of(started.life, empty, clear, now);
         Ok(())
@@ -204,6 +227,13 @@ impl Keeper {
     /// Whether it is known that this node's disk is no old copy, as far as anybody who answers remembers.
     pub fn is_known(&self) -> bool {
         self.recall.known()
+    }
+
+    /// Whether versions may be named after its life: a majority of the other members remembers nothing that speaks against
+    /// it. (A name that is given twice loses a write, so that who is alone with a few does without: a start has a name of
+    /// its own to give.)
+    pub fn mints(&self) -> bool {
+        self.recall.own.is_none() || self.recall.sure
     }
 
     /// Its disk is an old copy: it has to begin another life.
@@ -236,6 +266,11 @@ impl Keeper {
         self.recall.unwritten |= !kept;
     }
 
+    /// The own lot is durable, or could not be written.
+    pub(crate) fn lots_kept(&mut self, kept: bool) {
+        self.recall.lot_kept = kept.then_some(true);
+    }
+
     /// What a member remembers.
     pub(crate) fn on_recalled(
         &mut self,
@@ -247,11 +282,14 @@ impl Keeper {
     ) {
         let Some(started) = self.recall.own else { return };
         self.recall.newest_life = self.recall.newest_life.max(newest_life);
-        if let Some(mark) = mark.filter(|mark| mark.supersedes(&started)) {
+        // A life that another one followed is over, however much of it there is.
+        let over = (newest_life > started.life).then(|| mark.unwrap_or_default());
+        let another = |mark: &Mark| mark.supersedes(&started) || self.recall.lots.lack(mark);
+        if let Some(mark) = mark.filter(another).or(over) {
             let newest_life = self.recall.newest_life;
             self.recall.superseded = Some(Superseded { by: from, started, mark, newest_life });
             // Nothing more under this life, whatever was known before.
-            self.recall.known = false;
+            (self.recall.known, self.recall.sure) = (false, false);
             self.registry.hold(true);
             return effects.push(Effect::Whole(Arc::new(self.whole().to_vec())));
         }
@@ -267,7 +305,12 @@ impl Keeper {
         }
         let Some(own) = self.recall.own.filter(|_| self.recall.superseded.is_none()) else { return };
         self.look_at_recall(at.now, effects);
-        if at.now < self.recall.next_ask {
+        if self.recall.lot_kept.is_none() {
+            self.recall.lot_kept = Some(false);
+            let value = self.recall.lots.encode();
+            self.store(Ticket::Lots, StoreAsk::Put { key: LOTS_KEY, value }, effects);
+        }
+        if at.now < self.recall.next_ask || self.recall.lot_kept != Some(true) {
             return;
         }
         self.recall.next_ask = at.now.saturating_add(ASK_US);
@@ -282,13 +325,14 @@ impl Keeper {
     }
 
     fn look_at_recall(&mut self, now: u64, effects: &mut Effects) {
-        if self.recall.known() || self.recall.superseded.is_some() {
+        if self.recall.own.is_none() || self.recall.sure || self.recall.superseded.is_some() {
             return;
         }
         let others = self.other_members();
         let noted = others.iter().filter(|id| self.recall.noted_by.contains(id)).count();
         let late = now >= self.recall.since.saturating_add(PATIENCE_US);
-        if others.is_empty() || noted > others.len() / 2 || (late && noted > 0) {
+        self.recall.sure = others.is_empty() || noted > others.len() / 2;
+        if !self.recall.known && (self.recall.sure || (late && noted > 0)) {
             self.recall.known = true;
             self.registry.hold(false);
             effects.push(Effect::Whole(Arc::new(self.whole().to_vec())));

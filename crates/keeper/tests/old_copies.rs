@@ -113,6 +113,30 @@ fn the_same_copy_put_back_again_gets_a_life_that_no_other_had() {
     world.check_nothing_lost();
 }
 
+/// All that was ever durable in that life is there, and it is over all the same.
+#[test]
+fn a_whole_copy_of_a_life_that_another_one_followed_is_an_old_one() {
+    let mut world = World::new(9, 3);
+    settle(&mut world);
+    let early = world.copy(1);
+    world.run_for(S);
+    world.kill(1);
+    let late = world.copy(1);
+    world.run_for(S);
+    world.roll_back(1, early, S / 10);
+    world.start_again(1);
+    found_out(&mut world);
+    settle(&mut world);
+    let life = world.life(1);
+    world.roll_back(1, late, S / 10);
+    let told = found_out(&mut world);
+    assert!(told.newest_life == life && told.to_string().contains("has been seen"), "{told}");
+    settle(&mut world);
+    assert!(world.life(1) > life);
+    world.run_for(S);
+    world.check_nothing_lost();
+}
+
 #[test]
 fn an_old_copy_that_wakes_up_alone_does_nothing_of_its_old_life_until_the_others_are_back() {
     let mut world = World::new(7, 3);

@@ -265,7 +265,8 @@ impl Node {
         let keeper = keeping::open(&coordinator, &start)?;
         let (version, charter, _) = keeping::known(&keeper);
         let gone = Gone { id, incarnation: identity.incarnation };
-        let has_left = charter.gone().contains(&gone);
+        // A member of another life is not gone: this is an old copy of its disk, and the others will say so.
+        let has_left = charter.gone().contains(&gone) && charter.ring().member(id).is_none();
         if has_left && !charter.leavers().contains(&id) {
             return Err(anyhow!(
                 "this node left its cluster, or was removed, with the data that {} holds, and nobody takes that from it any more: nothing was changed; give it an empty node.data_dir to let it join as a new node",

@@ -366,7 +366,9 @@ impl World {
         let started = Started { life, generation, lot: entry.lot, found, durable: found };
         let (starts, clear) = (get(dynamo_keeper::STARTS_KEY), get(dynamo_keeper::CLEAR_KEY));
         let first = generation == 1;
-        let found = Found { born: first, empty: first, starts: starts.as_ref(), clear: clear.as_ref() };
+        let lots = get(dynamo_keeper::LOTS_KEY);
+        let found =
+            Found { born: first, empty: first, starts: starts.as_ref(), clear: clear.as_ref(), lots: lots.as_ref() };
         keeper.started(started, found, self.now).unwrap();
         (entry.charter, entry.version) = (keeper.charter().clone(), keeper.version());
         entry.keeper = Some(keeper);
@@ -440,7 +442,7 @@ impl World {
     /// A coordinator names a write: no name is ever given twice.
     fn mint(&mut self, node: NodeId) {
         let entry = self.nodes.get_mut(&node).unwrap();
-        let known = entry.keeper.as_ref().is_some_and(Keeper::is_known);
+        let known = entry.keeper.as_ref().is_some_and(Keeper::mints);
         let actor = if known { entry.disk.incarnation } else { entry.lot };
         entry.disk.minted += 1;
         entry.disk.commits += 1;

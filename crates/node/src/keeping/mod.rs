@@ -158,7 +158,7 @@ pub enum Line {
 /// # Errors
 /// What it holds can't be used.
 pub fn open(coordinator: &Coordinator, start: &Start) -> anyhow::Result<Keeper> {
-    let (kept, [starts, clear]) = store::kept(coordinator, &start.first)?;
+    let (kept, [starts, clear, lots]) = store::kept(coordinator, &start.first)?;
     let shape = coordinator.store.with_tree(dynamo_ring::Partition(0), dynamo_merkle::Tree::shape);
     let comparison = ComparisonSettings::new(dynamo_storage::key::tree_hash, shape);
     let answering =
@@ -196,7 +196,8 @@ pub fn open(coordinator: &Coordinator, start: &Start) -> anyhow::Result<Keeper> 
     let now = coordinator.clock.now_us();
     let mut keeper = Keeper::new(me, start.incarnation, &start.first, &kept, settings, (now, rand::random()))
         .map_err(|error| anyhow::anyhow!(error))?;
-    let found = Found { born: start.born, empty: start.empty, starts: starts.as_ref(), clear: clear.as_ref() };
+    let (starts, clear, lots) = (starts.as_ref(), clear.as_ref(), lots.as_ref());
+    let found = Found { born: start.born, empty: start.empty, starts, clear, lots };
     let started = keeper.started(start.started, found, now);
     started.map_err(|error| anyhow::anyhow!(error))?;
     Ok(keeper)
@@ -379,6 +380,8 @@ impl Keeping {
     /// Versions are minted under the life's own name only while it is known that no other disk has it.
     fn look_at_line(&self) {
         self.coordinator.cluster.set_in_doubt(self.keeper.in_doubt());
+        let (life, stand_in) = self.names;
+        self.coordinator.store.set_incarnation(if self.keeper.mints() { life } else { stand_in });
         let now = match self.keeper.superseded() {
             Some(superseded) => Line::Superseded(*superseded),
             None if self.keeper.is_to_be_emptied() => Line::Outlived,
@@ -387,12 +390,6 @@ impl Keeping {
         };
         let changed = *self.line.borrow() != now;
         if changed {
-            let (life, stand_in) = self.names;
-            self.coordinator.store.set_incarnation(if matches!(now, Line::Known | Line::Outlived) {
-                life
-            } else {
-                stand_in
-            });
             self.line.send_replace(now);
         }
     }
@@ -468,11 +465,12 @@ pub fn known(keeper: &Keeper) -> (u64, Arc<Charter>, Value) {
 }
 
 /// Under which names the keeper's values stand in the store.
-const KEYS: [&str; 6] = [
+const KEYS: [&str; 7] = [
     registry::STATE_KEY,
     registry::KNOWN_KEY,
     registry::LIVES_KEY,
     dynamo_keeper::WHOLE_KEY,
     dynamo_keeper::STARTS_KEY,
     dynamo_keeper::CLEAR_KEY,
+    dynamo_keeper::LOTS_KEY,
 ];

@@ -26,20 +26,21 @@ impl Trees for LocalTrees<'_> {
     }
 }
 
-/// What the disk holds of the keeper's; what it remembers of others' starts, and which of its lives is beyond doubt.
+/// What the disk holds of the keeper's; what it remembers of others' starts, which of its lives is beyond doubt,
+/// and the lots of its own starts.
 ///
 /// # Errors
 /// It can't be read.
-pub fn kept(coordinator: &Coordinator, first: &Charter) -> anyhow::Result<(Kept, [Option<Bytes>; 2])> {
+pub fn kept(coordinator: &Coordinator, first: &Charter) -> anyhow::Result<(Kept, [Option<Bytes>; 3])> {
     let get = |key: &str| match coordinator.store.read_now(&Read::Meta { key: meta_key(key) }) {
         Ok(Outcome::Meta(value)) => Ok(value),
         Ok(_) => unreachable!("meta is answered with meta"),
         Err(error) => Err(anyhow::Error::new(error).context("the ring's value on this disk can't be read")),
     };
-    let [state, known, lives, whole, starts, clear] = KEYS.map(get);
+    let [state, known, lives, whole, starts, clear, lots] = KEYS.map(get);
     let fences = first.ring().partitions().iter().map(|partition| coordinator.store.fence(partition)).collect();
     let register = registry::Kept { state: state?, known: known?, lives: lives? };
-    Ok((Kept { register, whole: whole?, fences }, [starts?, clear?]))
+    Ok((Kept { register, whole: whole?, fences }, [starts?, clear?, lots?]))
 }
 
 /// One thing that was asked, of which the engine may make several operations.

@@ -34,13 +34,14 @@ const SAMPLE_US: u64 = 1_000_000;
 /// Set in the numbers of its requests, which share the background links with handoff's.
 pub const MARK: u64 = 1 << 63;
 /// Under which names its values stand in the store.
-const KEYS: [&str; 6] = [
+const KEYS: [&str; 7] = [
     registry::STATE_KEY,
     registry::KNOWN_KEY,
     registry::LIVES_KEY,
     dynamo_keeper::WHOLE_KEY,
     dynamo_keeper::STARTS_KEY,
     dynamo_keeper::CLEAR_KEY,
+    dynamo_keeper::LOTS_KEY,
 ];
 
 /// A keeper, and what is under way for it.
@@ -117,17 +118,19 @@ impl Keeping {
             _ => unreachable!("meta is answered with meta"),
         };
         let Start { incarnation, generation, stand_in, found, born, empty } = start;
-        let [state, known, lives, whole, starts, clear] = KEYS.map(get);
-        let (whole, starts, clear, first) = (whole?, starts?, clear?, Charter::first(shape.ring.clone()));
+        let [state, known, lives, whole, starts, clear, lots] = KEYS.map(get);
+        let (starts, clear, lots, first) = (starts?, clear?, lots?, Charter::first(shape.ring.clone()));
         let fences = shape.ring.partitions().iter().map(|partition| store.fence(partition)).collect();
-        let kept = Kept { register: registry::Kept { state: state?, known: known?, lives: lives? }, whole, fences };
+        let kept =
+            Kept { register: registry::Kept { state: state?, known: known?, lives: lives? }, whole: whole?, fences };
         let strange = |error: String| -> ! { panic!("a simulated disk holds what no node wrote: {error}") };
         let mut keeper = Keeper::new(id_of(me), incarnation, &first, &kept, settings(store, shape), time)
             .unwrap_or_else(|error| strange(error));
         // A disk that was emptied unnoticed is no news to others either.
         if known_bad != Some(KnownBad::IdentityReused) {
             let started = Started { life: incarnation, generation, lot: stand_in, found, durable: found };
-            let found = Found { born, empty, starts: starts.as_ref(), clear: clear.as_ref() };
+            let (starts, clear, lots) = (starts.as_ref(), clear.as_ref(), lots.as_ref());
+            let found = Found { born, empty, starts, clear, lots };
             keeper.started(started, found, time.0).unwrap_or_else(|error| strange(error));
         }
         Ok(Self {
@@ -297,7 +300,7 @@ impl Node {
     pub(super) fn look_at_line(&mut self, kernel: &mut Kernel) {
         let keeper = &self.keeping.keeper;
         let (life, stand_in) = self.keeping.names;
-        self.store.set_incarnation(if keeper.is_known() { life } else { stand_in });
+        self.store.set_incarnation(if keeper.mints() { life } else { stand_in });
         let outlived = match keeper.superseded() {
             Some(superseded) => Outlived::Copy(*superseded),
             None if keeper.is_to_be_emptied() => Outlived::Collected,

@@ -172,7 +172,8 @@ impl Node {
         let keeping = Keeping::open(me, start, &shape, &store, now, kernel.known_bad)?;
         let (version, charter) = (keeping.keeper.version(), keeping.keeper.charter().clone());
         let gone = Gone { id: id_of(me), incarnation: identity.incarnation };
-        if charter.gone().contains(&gone) && !charter.leavers().contains(&gone.id) {
+        let member = charter.ring().member(gone.id).is_some();
+        if charter.gone().contains(&gone) && !charter.leavers().contains(&gone.id) && !member {
             return Err(NotStarted::Gone);
         }
         let view = kernel.view_of(version, &charter);

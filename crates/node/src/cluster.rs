@@ -105,6 +105,8 @@ pub struct View {
     me: usize,
     /// Who left and still hands over.
     leavers: Vec<NodeId>,
+    /// Below which epoch nobody is read for.
+    floor: u64,
 }
 
 /// The walk of a request: homes first, then fallbacks.
@@ -120,13 +122,24 @@ impl View {
         let place = |id| peers.binary_search_by_key(&id, |peer: &Arc<Peer>| peer.id).expect("it is among the peers");
         let members = ring.members().iter().map(|member| place(member.id) as u16).collect();
         let me = place(me);
-        Self { ring, peers, members, me, leavers: Vec::new() }
+        Self { ring, peers, members, me, leavers: Vec::new(), floor: 0 }
     }
 
     /// With those who left and may still bring what they hold.
     #[must_use]
     pub fn with_leavers(self, leavers: Vec<NodeId>) -> Self {
         Self { leavers, ..self }
+    }
+
+    /// Something was collected in this epoch: who is older may hold what was.
+    #[must_use]
+    pub fn with_floor(self, floor: u64) -> Self {
+        Self { floor, ..self }
+    }
+
+    /// Below which epoch nobody is read for any more.
+    pub fn floor(&self) -> u64 {
+        self.floor
     }
 
     /// Whether what a node has may still be taken from it, as `Charter::takes_from` has it.

@@ -164,8 +164,15 @@ impl Replicas {
     }
 
     /// Who is outside and does not know it counts itself among the homes, and its own copy may be older than what was
-    /// collected: joined with what others have, that would look new.
+    /// collected: joined with what others have, that would look new. So would what somebody has who has not heard of the last
+    /// collection yet.
     fn check_reader(&self, from: NodeId, epoch: u64) -> Result<(), NotServed> {
+        let view = self.coordinator.cluster.view();
+        if epoch < view.floor() {
+            let (own, floor) = (view.ring.epoch(), view.floor());
+            let message = format!("something was collected in epoch {floor}: ask under the present ring");
+            return Err(NotServed { reason: Reason::Sealed, message, epoch: own });
+        }
         if epoch < self.coordinator.cluster.view().ring.epoch() { self.check_sender(from, epoch) } else { Ok(()) }
     }
 

@@ -137,7 +137,6 @@ impl Client {
             ended_us: None,
             outcome: WriteOutcome::Unknown,
             minted: None,
-            versions: 0,
             promise,
             refused: None,
         });

@@ -72,6 +72,7 @@ pub const BRANCHES: &[(&str, &str)] = &[
     ("keeper.store_failed", "the engine fails the keeper"),
     ("collect.tombstone_gone", "a round removes a tombstone that all homes have"),
     ("collect.actor_retired", "a round drops the name of a node that is gone"),
+    ("collect.old_read_refused", "who has not heard of the last collection is not read for"),
     ("collect.outsider_refused", "what somebody has who is outside of the ring is not taken"),
     ("collect.outsider_mints_nothing", "a node that is no member refuses to stand in for a home"),
     ("ring.seal_asked", "old homes are asked to seal"),

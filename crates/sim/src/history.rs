@@ -38,8 +38,6 @@ pub struct WriteRecord {
     pub outcome: WriteOutcome,
     /// Where and as what it was minted.
     pub minted: Option<Minted>,
-    /// Versions that it was made into: more than one where it met the ring while it turned.
-    pub versions: u8,
     /// What was promised of it when it began; see `check/availability.rs`.
     pub promise: Promise,
     /// What it was answered instead.
@@ -122,11 +120,10 @@ impl History {
         if let Some(first) = self.dots.insert((key, minted.dot), id) {
             self.minted_twice.push((key, minted.dot, first, id));
         }
-        // One that met the ring while it turned is made again, over its first version.
+        // Its first name is its time, should it ever be named twice.
         let before = self.writes[id as usize].minted.map_or(minted.at_us, |before| before.at_us);
         let record = &mut self.writes[id as usize];
         record.minted = Some(Minted { at_us: before, ..minted });
-        record.versions = record.versions.saturating_add(1);
     }
 
     /// A home is asked to remove a tombstone.
@@ -191,12 +188,6 @@ impl History {
         self.past_from(&[later], earlier).first() == Some(&earlier)
     }
 
-    /// Whether a write may stand again beside what replaced it: who replaced its first version had not seen the second,
-    /// which was made when the ring had turned.
-    pub fn made_again(&self, write: WriteId) -> bool {
-        self.write(write).versions > 1
-    }
-
     /// Writes of each key, by number.
     pub fn by_key(&self, keys: u16) -> Vec<Vec<WriteId>> {
         let mut by_key = vec![Vec::new(); usize::from(keys)];
@@ -226,7 +217,6 @@ pub mod tests {
             ended_us: None,
             outcome: WriteOutcome::Unknown,
             minted: None,
-            versions: 0,
             promise: Promise::None,
             refused: None,
         }

@@ -452,7 +452,8 @@ pub fn view(network: &Network, membership: &Membership, charter: &Charter) -> Vi
     let joining = charter.change().map(|change| change.members.clone()).unwrap_or_default();
     let ids: Vec<NodeId> = ring.members().iter().chain(&joining).map(|member| member.id).collect();
     let peers = network.set(ids, |id| membership.address(id));
-    View::new(ring, peers, network.me()).with_leavers(charter.leavers().iter().copied().collect())
+    let view = View::new(ring, peers, network.me()).with_leavers(charter.leavers().iter().copied().collect());
+    view.with_floor(charter.last_barrier().epoch)
 }
 
 fn answer(id: u64, place: OwnedPermit<ReplicaReply>, answer: &Answer) {

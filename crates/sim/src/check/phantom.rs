@@ -48,9 +48,7 @@ fn back(evidence: &Evidence<'_>) -> Option<Violation> {
         let standing = &evidence.ending(key).standing;
         let acknowledged = |write: &&WriteId| history.write(**write).outcome == WriteOutcome::Acknowledged;
         evidence.writes(key).iter().filter(acknowledged).find_map(|replacing| {
-            let replaced = |write: &&WriteId| {
-                **write != *replacing && !history.made_again(**write) && history.follows(*replacing, **write)
-            };
+            let replaced = |write: &&WriteId| **write != *replacing && history.follows(*replacing, **write);
             let back = standing.iter().find(replaced)?;
             let how = if history.write(*replacing).delete { "deleted" } else { "replaced" };
             violation(key, format!("write {back} is back: it was {how} by {replacing}, which was acknowledged"))

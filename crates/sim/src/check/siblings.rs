@@ -23,9 +23,9 @@ pub fn check(evidence: &Evidence<'_>) -> Option<Violation> {
 /// Two of which the later follows the earlier.
 fn pair(history: &History, found: &[WriteId]) -> Option<(WriteId, WriteId)> {
     let pairs = found.iter().enumerate().flat_map(|(at, one)| found[at + 1..].iter().map(move |other| (*one, *other)));
-    pairs.map(|(one, other)| (one.min(other), one.max(other))).find(|(earlier, later)| {
-        earlier == later || (!history.made_again(*earlier) && history.follows(*later, *earlier))
-    })
+    pairs
+        .map(|(one, other)| (one.min(other), one.max(other)))
+        .find(|(earlier, later)| earlier == later || history.follows(*later, *earlier))
 }
 
 #[cfg(test)]

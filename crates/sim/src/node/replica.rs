@@ -58,6 +58,11 @@ impl Node {
             ReplicaAsk::Write(write) => {
                 self.check_sender(from).and_then(|()| self.serve_write(place, epoch, write, kernel))
             }
+            // What its sender has may have been collected, and would look new beside what is here.
+            ReplicaAsk::Read { .. } if epoch < self.view.charter.last_barrier().epoch => {
+                cover!("collect.old_read_refused");
+                Err((Refusal::Sealed, self.epoch()))
+            }
             ReplicaAsk::Read { key, digest, strict } => {
                 // Who is outside and does not know it counts its own copy, which may be older than what was collected.
                 let known = if epoch < self.epoch() { self.check_sender(from) } else { Ok(()) };

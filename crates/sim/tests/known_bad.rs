@@ -10,7 +10,7 @@ const CAUGHT: &[(&str, &str, u64, &[&str])] = &[
     ("no-key-epochs", "forgetful", 48, &["acknowledged", "dots"]),
     ("ack-before-disk", "blackouts", 4, &["acknowledged"]),
     ("hint-dropped-unconfirmed", "flapping-homes", 96, &["acknowledged", "phantom"]),
-    ("tombstones-by-age", "deletes", 32, &["phantom", "convergence"]),
+    ("tombstones-by-age", "deletes", 32, &["phantom", "convergence", "latest"]),
     ("repair-overwrites", "slow-ways", 4, &["acknowledged", "strict"]),
     ("identity-reused", "wiped-disk", 64, &["acknowledged", "dots", "strict"]),
     ("context-too-wide", "hot-keys", 4, &["acknowledged"]),

@@ -9,8 +9,7 @@ use bytes::Bytes;
 use dynamo_merkle::Tree;
 use dynamo_ring::{NodeId, charter::Charter, register::Value};
 use dynamo_transfer::{
-    AnsweringSettings, Class, ComparisonSettings, PartitionView, Schedule, ScheduleSettings, SliceSettings, SliceState,
-    Slices,
+    AnsweringSettings, Class, ComparisonSettings, Schedule, ScheduleSettings, SliceSettings, Slices,
 };
 
 use crate::{
@@ -19,7 +18,7 @@ use crate::{
     doubt::{DOUBT_REQUEST, Doubt},
     effect::{Effect, Effects, StoreAsk, StoreDone},
     fill::Fill,
-    jobs::{JobEffect, Jobs, Owner, Why},
+    jobs::{JobEffect, Jobs, Owner},
     leftovers::Leftover,
     message::{Answer, Question},
     recall::Recall,
@@ -29,6 +28,7 @@ use crate::{
     step::Step,
     steward::{StepProgress, Steward},
     trouble,
+    yielding::Waiting,
 };
 
 /// Where it is kept which partitions are whole here.
@@ -175,7 +175,8 @@ pub struct Keeper {
     pub(crate) next_look: u64,
     pub(crate) watched_until: u64,
     pub(crate) schedule: Schedule,
-    slices: Slices,
+    pub(crate) slices: Slices,
+    pub(crate) waiting: Waiting,
     pub(crate) scrub: Scrub,
     pub(crate) collecting: Collecting,
     tickets: BTreeMap<u64, Ticket>,
@@ -234,6 +235,7 @@ impl Keeper {
             watched_until: 0,
             schedule: Schedule::new(me, settings.schedule, now, random),
             slices: Slices::new(settings.slices, now),
+            waiting: Waiting::default(),
             scrub: Scrub::default(),
             collecting: Collecting::new(random, now.saturating_add(settings.collect_every_us)),
             tickets: BTreeMap::new(),
@@ -292,7 +294,7 @@ impl Keeper {
     pub fn is_busy(&self) -> bool {
         let filling = self.step.is_some() || !self.refills.is_empty() || !self.leftovers.is_empty();
         let deciding = self.registry.is_changing() || self.learning.is_some();
-        filling || deciding || !self.jobs.is_empty() || self.collecting.is_busy()
+        filling || deciding || !self.jobs.is_empty() || !self.waiting.is_empty() || self.collecting.is_busy()
     }
 
     /// Somebody looks at the step: those who take part are asked until then, also if another node drives it.
@@ -340,21 +342,6 @@ impl Keeper {
         let mut out = Vec::new();
         self.jobs.on_reachable(&self.reachable, &mut out);
         self.job_effects(out, at, effects);
-    }
-
-    /// How the foreground fares (§6.5): its 99th percentile since the last call, microseconds; None: there were no requests.
-    pub fn on_foreground(&mut self, p99_us: Option<u64>, now: u64) {
-        self.slices.on_sample(p99_us, None, now);
-    }
-
-    /// So many bytes of hints were delivered since the last call, and there are more. Returns how many may be in a second.
-    pub fn hints_moved(&mut self, bytes: u64, now: u64) -> u64 {
-        self.slices.paced(Class::Hints, bytes, now)
-    }
-
-    /// What background work may do at present, and does.
-    pub fn slices(&self, now: u64) -> SliceState {
-        self.slices.state(now)
     }
 
     /// Records that were found damaged since the start, and passes over everything that were completed.
@@ -590,58 +577,8 @@ impl Keeper {
         self.begin_jobs(at, effects);
         self.let_go(at, effects);
         self.collect_on(at, effects);
+        self.answer_waiting(at, effects);
         self.grant(at, effects);
-    }
-
-    /// Lets hungry comparisons move what their class may. What the old homes are sealed for does not wait: clients do.
-    fn grant(&mut self, at: &Situation<'_>, effects: &mut Effects) {
-        let hungry = self.jobs.hungry();
-        if hungry.is_empty() {
-            return;
-        }
-        // A small part of a second's: most partitions are small, and one must not hold up all others while it is answered.
-        let piece = (self.slices.state(at.now).rate_bytes_per_s / 32).clamp(16 << 10, 256 << 10);
-        let mut out = Vec::new();
-        for (job, why) in hungry {
-            let urgent = self.sealing && why == Why::Fill;
-            if urgent {
-                self.slices.owe(why.class(), piece, at.now);
-            }
-            if urgent || self.slices.take(why.class(), piece, at.now) {
-                self.jobs.grant(job, piece, at.now, &mut out);
-            }
-        }
-        self.job_effects(out, at, effects);
-    }
-
-    fn compared(
-        &mut self,
-        from: NodeId,
-        call: u64,
-        question: dynamo_transfer::Question,
-        at: &Situation<'_>,
-        effects: &mut Effects,
-    ) {
-        let ring = self.charter().ring();
-        let partition = question.call.partition;
-        let known = u32::from(partition) < ring.partitions().get();
-        // What somebody brings who is outside may be older than what was collected since he was in.
-        let brings = matches!(question.ask, dynamo_transfer::Ask::Push(_));
-        let taken = !brings || self.charter().takes_from(from);
-        let home = known && taken && ring.is_home(dynamo_ring::Partition(partition), self.me);
-        let (epoch, sealed) = (ring.epoch(), self.gives_all(partition));
-        let mut out = Vec::new();
-        if home {
-            let (jobs, mut question) = (&mut self.jobs, Some(question));
-            at.trees.with(partition, &mut |tree| {
-                if let Some(question) = question.take() {
-                    jobs.on_question(from, call, question, PartitionView { epoch, sealed, tree: Some(tree) }, &mut out);
-                }
-            });
-        } else {
-            self.jobs.on_question(from, call, question, PartitionView { epoch, sealed, tree: None }, &mut out);
-        }
-        self.job_effects(out, at, effects);
     }
 
     pub(crate) fn registered(&mut self, mut out: Vec<RegistryEffect>, at: &Situation<'_>, effects: &mut Effects) {
@@ -690,6 +627,7 @@ impl Keeper {
                     self.ask(to, Asked::Compare(job), Question::Compare(question), effects);
                 }
                 JobEffect::Answer { call, answer } => {
+                    self.moved_for_peer(&answer, at.now);
                     effects.push(Effect::Answer { call, answer: Answer::Compare(answer) });
                 }
                 JobEffect::Store { owner, what } => self.store(Ticket::Job(owner), what, effects),

@@ -1,9 +1,12 @@
 //! Partitions of which this node has records and is no home any more: they are handed over to all homes, then let go.
+//!
+//! Nobody waits for that, and a deletion holds up the requests behind it: one partition at a time, a few records at a time,
+//! out of the transfers' share.
 
 use std::collections::BTreeSet;
 
 use dynamo_ring::{NodeId, Partition};
-use dynamo_transfer::{Ended, Purpose};
+use dynamo_transfer::{Class, Ended, Purpose};
 
 use crate::{
     effect::{Effects, StoreAsk, StoreDone},
@@ -17,6 +20,9 @@ const RETRY_US: u64 = 500_000;
 /// How often it is looked for them, microseconds; also after each newer charter.
 const LOOK_US: u64 = 2_000_000;
 
+/// What the deletion of a record counts for, bytes: it is read, and written to the journal, to the tree and to a table.
+const FORGET_BYTES: u64 = 2048;
+
 /// One of them.
 #[derive(Debug)]
 pub(crate) struct Leftover {
@@ -24,6 +30,8 @@ pub(crate) struct Leftover {
     lacking: BTreeSet<NodeId>,
     not_before: u64,
     forgetting: bool,
+    /// The epoch for which it was fenced, so that nothing comes to it any more.
+    fenced: u64,
 }
 
 impl Leftover {
@@ -53,7 +61,7 @@ impl Keeper {
             }
             if with_tree(at.trees, partition.0, |tree| tree.root() != 0) {
                 let lacking = ring.preference_list(partition).into_iter().collect();
-                self.leftovers.insert(partition.0, Leftover { lacking, not_before: 0, forgetting: false });
+                self.leftovers.insert(partition.0, Leftover { lacking, not_before: 0, forgetting: false, fenced: 0 });
             }
         }
     }
@@ -88,17 +96,24 @@ impl Keeper {
         if self.learning.is_some() || !charter.ring().members().iter().all(|member| known(&member.id)) {
             return;
         }
-        let ready =
-            |leftover: &Leftover| leftover.lacking.is_empty() && !leftover.forgetting && leftover.not_before <= at.now;
-        let ready: Vec<u16> =
-            self.leftovers.iter().filter(|(_, leftover)| ready(leftover)).map(|(partition, _)| *partition).collect();
-        for partition in ready {
-            self.leftovers.get_mut(&partition).expect("just seen").forgetting = true;
-            self.collecting.forgets(partition);
-            let (epoch, limit) = (charter.ring().epoch(), self.settings.forget_max);
-            self.store(Ticket::Fenced, StoreAsk::Fence { partitions: vec![partition], epoch, floor: 0 }, effects);
-            self.store(Ticket::Forgot(partition), StoreAsk::Forget { partition, epoch, limit }, effects);
+        if self.leftovers.values().any(Leftover::is_forgetting) {
+            return;
         }
+        let ready = |leftover: &Leftover| leftover.lacking.is_empty() && leftover.not_before <= at.now;
+        let next = self.leftovers.iter().find(|(_, leftover)| ready(leftover)).map(|(partition, _)| *partition);
+        let (epoch, limit) = (charter.ring().epoch(), self.settings.forget_max);
+        let Some(partition) = next else { return };
+        if !self.slices_take(Class::Transfers, limit as u64 * FORGET_BYTES, at.now) {
+            return;
+        }
+        let leftover = self.leftovers.get_mut(&partition).expect("just seen");
+        leftover.forgetting = true;
+        let fenced = std::mem::replace(&mut leftover.fenced, epoch) == epoch;
+        self.collecting.forgets(partition);
+        if !fenced {
+            self.store(Ticket::Fenced, StoreAsk::Fence { partitions: vec![partition], epoch, floor: 0 }, effects);
+        }
+        self.store(Ticket::Forgot(partition), StoreAsk::Forget { partition, epoch, limit }, effects);
     }
 
     pub(crate) fn forgot(&mut self, partition: u16, done: StoreDone, at: &Situation<'_>) {
@@ -107,7 +122,7 @@ impl Keeper {
         match done {
             StoreDone::Forgot { left: false } => drop(self.leftovers.remove(&partition)),
             StoreDone::Forgot { left: true } => {}
-            _ => leftover.not_before = at.now.saturating_add(RETRY_US),
+            _ => (leftover.not_before, leftover.fenced) = (at.now.saturating_add(RETRY_US), 0),
         }
         // It is to be filled again, or was given back: what is left stays.
         let home = self.charter().ring().is_home(Partition(partition), self.me);

@@ -31,6 +31,7 @@ pub mod step;
 pub mod steward;
 mod trouble;
 mod turn;
+mod yielding;
 
 pub use collect::CollectStatus;
 pub use doubt::CLEAR_KEY;

@@ -49,6 +49,7 @@ pub struct NodeMetrics {
     corrupt: Gauge,
     background_rate: Gauge,
     background_p99: Gauge,
+    background_target: Gauge,
     background_bytes: [Gauge; 4],
     stalest: Gauge,
     scrub_damaged: Gauge,
@@ -123,6 +124,10 @@ impl NodeMetrics {
             "dynamo_background_foreground_p99_seconds",
             "The foreground's 99th percentile as the controller of background work saw it last"
         );
+        describe_gauge!(
+            "dynamo_background_target_p99_seconds",
+            "What that is to stay below: a little above what it is while background work rests (§6.5)"
+        );
         describe_gauge!("dynamo_background_bytes", "Bytes that background work was allowed to move, by class");
         describe_gauge!(
             "dynamo_anti_entropy_stalest_seconds",
@@ -162,6 +167,7 @@ impl NodeMetrics {
             corrupt: gauge!("dynamo_corrupt_records"),
             background_rate: gauge!("dynamo_background_rate_bytes_per_second"),
             background_p99: gauge!("dynamo_background_foreground_p99_seconds"),
+            background_target: gauge!("dynamo_background_target_p99_seconds"),
             background_bytes: ["hints", "transfers", "anti-entropy", "scrub"]
                 .map(|class| gauge!("dynamo_background_bytes", "class" => class)),
             stalest: gauge!("dynamo_anti_entropy_stalest_seconds"),
@@ -206,6 +212,7 @@ impl NodeMetrics {
         let seconds = |us: u64| Duration::from_micros(us).as_secs_f64();
         self.background_rate.set(state.rate_bytes_per_s as f64);
         self.background_p99.set(state.p99_us.map_or(0.0, seconds));
+        self.background_target.set(seconds(state.target_us));
         for (gauge, class) in self.background_bytes.iter().zip(&state.classes) {
             gauge.set(class.taken_bytes as f64);
         }

@@ -14,6 +14,7 @@
 mod answering;
 mod anti_entropy;
 mod comparison;
+mod controller;
 mod delivery;
 mod encode;
 mod question;

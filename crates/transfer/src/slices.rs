@@ -1,8 +1,8 @@
 //! How much background work may move, and whose turn it is (§6.5).
 //!
-//! A controller watches the foreground's 99th percentile. Above the target, what background work may move a second shrinks
-//! by a factor once a window; otherwise it grows by a step. With no foreground traffic at all it is the maximum at once,
-//! and what was found before holds again when traffic returns. It never falls below a minimum, so that background work ends.
+//! A controller (`controller.rs`) finds the rate that the foreground bears. With no foreground traffic at all it is the
+//! maximum at once, and what was found before holds again when traffic returns. It never falls below a minimum, so that
+//! background work ends.
 //!
 //! The rate is shared by weight among the classes that want something; what one class does not use goes to the others, and
 //! only then into the reserve of those that rest. A class that was refused counts as wanting until it has got something: one
@@ -11,6 +11,8 @@
 //! *Bound:* in any span of time all classes together take no more than the rate allowed in it, the burst, and one last
 //! piece a class (a piece is let through whole when anything is left, and paid off afterwards). A class that keeps to its part
 //! by a rate of its own ([`Slices::paced`]) may add that rate's burst.
+
+use crate::controller::{Controller, Work};
 
 /// What moves bytes in the background.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -33,15 +35,18 @@ impl Class {
 /// Bounds of background work.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct SliceSettings {
-    /// The foreground's 99th percentile that background work must not push it over, microseconds.
+    /// The foreground's 99th percentile that background work must not push it over, whatever it is without it,
+    /// microseconds.
     pub p99_target_us: u64,
+    /// What the percentile may be, in percent of what it is without background work; more than 100.
+    pub bearable_percent: u32,
     /// How long a rate is tried before it is changed, microseconds.
     pub window_us: u64,
     /// Least rate, bytes per second; at least 1.
     pub rate_min_bytes_per_s: u64,
     /// Greatest rate, bytes per second.
     pub rate_max_bytes_per_s: u64,
-    /// What the rate grows by in a good window, bytes per second.
+    /// What the rate grows by in a good window in which somebody wanted more, bytes per second.
     pub increase_bytes_per_s: u64,
     /// What is left of the rate after a bad window, percent; at most 99.
     pub decrease_to_percent: u32,
@@ -60,6 +65,8 @@ pub struct SliceState {
     pub rate_bytes_per_s: u64,
     /// The last sample; None without foreground traffic, or before the first sample.
     pub p99_us: Option<u64>,
+    /// What it is to stay below.
+    pub target_us: u64,
     /// The classes, in the order of [`Class::ALL`].
     pub classes: [ClassState; 4],
 }
@@ -109,13 +116,11 @@ impl Share {
 pub struct Slices {
     settings: SliceSettings,
     shares: [Share; 4],
-    /// What holds while there is foreground traffic.
-    rate_bytes_per_s: u64,
-    idle: bool,
-    p99_us: Option<u64>,
-    /// The worst since the rate was changed.
-    worst_us: u64,
-    changed_at: u64,
+    controller: Controller,
+    /// Somebody was refused since the last sample.
+    refused: bool,
+    /// What all classes had taken by then.
+    taken_at_sample: u64,
     refilled_at: u64,
 }
 
@@ -127,6 +132,7 @@ impl Slices {
             rate_min_bytes_per_s,
             rate_max_bytes_per_s: settings.rate_max_bytes_per_s.max(rate_min_bytes_per_s),
             decrease_to_percent: settings.decrease_to_percent.min(99),
+            bearable_percent: settings.bearable_percent.max(100),
             weights: settings.weights.map(|weight| weight.clamp(1, 1_000)),
             ..settings
         };
@@ -138,12 +144,10 @@ impl Slices {
         };
         Slices {
             shares: settings.weights.map(share),
-            rate_bytes_per_s: rate_min_bytes_per_s,
+            controller: Controller::new(settings, now),
             settings,
-            idle: false,
-            p99_us: None,
-            worst_us: 0,
-            changed_at: now,
+            refused: false,
+            taken_at_sample: 0,
             refilled_at: now,
         }
     }
@@ -153,20 +157,11 @@ impl Slices {
     pub fn on_sample(&mut self, p99_us: Option<u64>, busy_permille: Option<u32>, now: u64) {
         // What was earned so far was earned at the rate that held so far.
         self.refill(now);
-        self.p99_us = p99_us;
-        self.idle = p99_us.is_none();
-        self.worst_us = self.worst_us.max(p99_us.unwrap_or(0));
-        if self.idle || now < self.changed_at.saturating_add(self.settings.window_us) {
-            return;
-        }
-        let SliceSettings { rate_min_bytes_per_s: min, rate_max_bytes_per_s: max, .. } = self.settings;
-        if self.worst_us > self.settings.p99_target_us {
-            let less = u128::from(self.rate_bytes_per_s) * u128::from(self.settings.decrease_to_percent) / 100;
-            self.rate_bytes_per_s = u64::try_from(less).expect("less than before").max(min);
-        } else if busy_permille.is_none_or(|busy| busy <= self.settings.busy_permille_max) {
-            self.rate_bytes_per_s = self.rate_bytes_per_s.saturating_add(self.settings.increase_bytes_per_s).min(max);
-        }
-        (self.worst_us, self.changed_at) = (0, now);
+        let taken: u64 = self.shares.iter().map(|share| share.taken_bytes).fold(0, u64::saturating_add);
+        let wanted_more = std::mem::take(&mut self.refused);
+        let work = Work { taken_bytes: taken.saturating_sub(self.taken_at_sample), wanted_more };
+        self.taken_at_sample = taken;
+        self.controller.on_sample(p99_us, busy_permille, work, now);
     }
 
     /// Takes so many bytes for a class if it has anything left; false: not now, see [`Slices::allowed_at`].
@@ -176,6 +171,7 @@ impl Slices {
         let share = &mut self.shares[class as usize];
         share.waiting = share.credit <= 0;
         if share.waiting {
+            self.refused = true;
             return false;
         }
         share.credit -= i128::from(bytes) * BYTE;
@@ -190,6 +186,7 @@ impl Slices {
         let share = &mut self.shares[class as usize];
         share.credit -= i128::from(bytes) * BYTE;
         share.taken_bytes = share.taken_bytes.saturating_add(bytes);
+        self.refused |= share.credit < 0;
     }
 
     /// A class that keeps to its part by a rate of its own (each target of hints has one) has moved so many bytes since the
@@ -234,11 +231,16 @@ impl Slices {
                 rate_bytes_per_s: u64::try_from(part).expect("no more than the rate"),
             }
         };
-        SliceState { rate_bytes_per_s: self.rate(), p99_us: self.p99_us, classes: self.shares.map(class) }
+        SliceState {
+            rate_bytes_per_s: self.rate(),
+            p99_us: self.controller.p99_us(),
+            target_us: self.controller.target_us(),
+            classes: self.shares.map(class),
+        }
     }
 
     fn rate(&self) -> u64 {
-        if self.idle { self.settings.rate_max_bytes_per_s } else { self.rate_bytes_per_s }
+        self.controller.rate()
     }
 
     /// Hands out what was earned since the last time: to those that want something, and what they have no room for to

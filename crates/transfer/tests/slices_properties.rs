@@ -6,6 +6,8 @@ use proptest::{collection::vec, option, prelude::*, sample::select};
 const TARGET: u64 = 10_000;
 const SETTINGS: SliceSettings = SliceSettings {
     p99_target_us: TARGET,
+    // Only the configured target counts, but for the tests of what is learnt.
+    bearable_percent: u32::MAX,
     window_us: 100_000,
     rate_min_bytes_per_s: 1_000,
     rate_max_bytes_per_s: 1_000_000,
@@ -39,6 +41,12 @@ fn rate(slices: &Slices, now: u64) -> u64 {
     slices.state(now).rate_bytes_per_s
 }
 
+/// A sample at a moment when more is wanted than may be had.
+fn sample(slices: &mut Slices, p99: Option<u64>, busy: Option<u32>, now: u64) {
+    while slices.take(Class::Transfers, PIECE, now) {}
+    slices.on_sample(p99, busy, now);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(100))]
 
@@ -69,13 +77,13 @@ proptest! {
 
     #[test]
     fn the_rate_falls_while_the_foreground_suffers_and_rises_when_it_is_well(
-        samples in vec((option::of(0..2 * TARGET), 0u32..1_000, 0u64..250_000), 1..100),
+        samples in vec((option::of(0..2 * TARGET), 0u32..1_000, 0u64..250_000), 1..30),
     ) {
         let (mut slices, mut now) = (Slices::new(SETTINGS, 0), 0);
         let (mut with_traffic, mut changed_at, mut worst) = (SETTINGS.rate_min_bytes_per_s, 0, 0);
         for (p99, busy, elapsed) in samples {
             now += elapsed;
-            slices.on_sample(p99, Some(busy), now);
+            sample(&mut slices, p99, Some(busy), now);
             let Some(p99) = p99 else {
                 prop_assert_eq!(rate(&slices, now), SETTINGS.rate_max_bytes_per_s);
                 continue;
@@ -112,8 +120,7 @@ proptest! {
         wants in vec((any::<bool>(), any::<bool>()), 4),
         p99 in option::of(Just(TARGET)),
     ) {
-        let increase_bytes_per_s = 100_000;
-        let settings = SliceSettings { weights, increase_bytes_per_s, ..SETTINGS };
+        let settings = SliceSettings { weights, rate_min_bytes_per_s: 100_000, ..SETTINGS };
         let (mut slices, mut taken, mut next) = (Slices::new(settings, 0), [0u64; 4], [0u64; 4]);
         slices.on_sample(p99, None, settings.window_us);
         let (from, until) = (settings.window_us, settings.window_us + 5_000_000);
@@ -147,22 +154,22 @@ proptest! {
 #[test]
 fn without_foreground_traffic_it_is_full_speed_and_afterwards_as_before() {
     let mut slices = Slices::new(SETTINGS, 0);
-    slices.on_sample(Some(1), None, 100_000);
+    sample(&mut slices, Some(1), None, 100_000);
     assert_eq!(rate(&slices, 100_000), 51_000);
-    slices.on_sample(None, None, 110_000);
+    sample(&mut slices, None, None, 110_000);
     assert_eq!(rate(&slices, 110_000), 1_000_000);
-    slices.on_sample(Some(TARGET), None, 120_000);
+    sample(&mut slices, Some(TARGET), None, 120_000);
     assert_eq!(rate(&slices, 120_000), 51_000);
-    slices.on_sample(Some(TARGET + 1), None, 200_000);
+    sample(&mut slices, Some(TARGET + 1), None, 200_000);
     assert_eq!((rate(&slices, 200_000), slices.state(200_000).p99_us), (25_500, Some(TARGET + 1)));
 }
 
 #[test]
 fn one_bad_moment_within_a_window_counts() {
     let mut slices = Slices::new(SETTINGS, 0);
-    slices.on_sample(Some(1), None, 100_000);
-    slices.on_sample(Some(TARGET + 1), None, 150_000);
-    slices.on_sample(Some(1), None, 200_000);
+    sample(&mut slices, Some(1), None, 100_000);
+    sample(&mut slices, Some(TARGET + 1), None, 150_000);
+    sample(&mut slices, Some(1), None, 200_000);
     assert_eq!(rate(&slices, 200_000), 25_500);
 }
 
@@ -230,7 +237,7 @@ fn with_others_waiting_it_takes_longer_and_is_told_so() {
 #[test]
 fn the_rate_stops_at_its_greatest() {
     let mut slices = Slices::new(SETTINGS, 0);
-    (1..30).for_each(|window| slices.on_sample(Some(1), None, window * SETTINGS.window_us));
+    (1..30).for_each(|window| sample(&mut slices, Some(1), None, window * SETTINGS.window_us));
     assert_eq!(rate(&slices, 0), SETTINGS.rate_max_bytes_per_s);
 }
 
@@ -298,4 +305,13 @@ fn senseless_settings_are_made_sense_of() {
     assert_eq!(rate(&slices, u64::MAX), 1);
     assert!(slices.take(Class::Scrub, u64::MAX, u64::MAX) && !slices.take(Class::Scrub, 1, u64::MAX));
     assert_eq!(slices.allowed_at(Class::Scrub, u64::MAX), u64::MAX);
+}
+
+#[test]
+fn a_rate_that_nobody_would_have_used_does_not_grow() {
+    let mut slices = Slices::new(SETTINGS, 0);
+    for window in 1..30 {
+        slices.on_sample(Some(1), None, window * SETTINGS.window_us);
+    }
+    assert_eq!(rate(&slices, 0), SETTINGS.rate_min_bytes_per_s);
 }

@@ -324,6 +324,7 @@ impl World {
             },
             slices: SliceSettings {
                 p99_target_us: 50 * MS,
+                bearable_percent: 125,
                 window_us: 1000 * MS,
                 rate_min_bytes_per_s: 1 << 20,
                 rate_max_bytes_per_s: 64 << 20,

@@ -178,6 +178,7 @@ pub fn open(coordinator: &Coordinator, start: &Start) -> anyhow::Result<Keeper> 
         },
         slices: SliceSettings {
             p99_target_us: background.p99_target_ms * 1000,
+            bearable_percent: 125,
             window_us: 1_000_000,
             rate_min_bytes_per_s: background.rate_min_bytes_per_s,
             rate_max_bytes_per_s: background.rate_max_bytes_per_s.max(background.rate_min_bytes_per_s),
@@ -187,7 +188,7 @@ pub fn open(coordinator: &Coordinator, start: &Start) -> anyhow::Result<Keeper> 
             burst_bytes: 2 << 20,
             weights: [4, 4, 2, 1],
         },
-        forget_max: 512,
+        forget_max: 64,
         ask_us: 200_000,
         ask_sealed_us: 20_000,
         collect_every_us: start.collect_every_us,

@@ -170,6 +170,7 @@ fn settings(store: &Store, shape: &Shape) -> Settings {
         },
         slices: SliceSettings {
             p99_target_us: 50_000,
+            bearable_percent: 125,
             window_us: 1_000_000,
             rate_min_bytes_per_s: 1 << 20,
             rate_max_bytes_per_s: 128 << 20,
@@ -179,7 +180,7 @@ fn settings(store: &Store, shape: &Shape) -> Settings {
             burst_bytes: 2 << 20,
             weights: [4, 4, 2, 1],
         },
-        forget_max: 512,
+        forget_max: 64,
         ask_us: 200_000,
         ask_sealed_us: 20_000,
         collect_every_us: u64::from(cluster.collect_every_ms) * 1000,

@@ -1,0 +1,145 @@
+//! How fast background work may go: by the foreground's 99th percentile (§6.5).
+//!
+//! What a good percentile is differs from machine to machine, so it is learnt: what the foreground has while background
+//! work rests, or moves no more than the least rate. The target is a little above that, and never above the one that is
+//! configured. After a window that was worse than the target the rate shrinks by a factor; after a good one it grows by a
+//! step, but only if somebody could have used more: a rate that nobody tried is not known to be bearable. Where background
+//! work never rests by itself it is made to now and then, else the load of the morning would be the measure of the evening.
+
+use crate::slices::SliceSettings;
+
+/// Windows of work after which it rests.
+const WORK_WINDOWS: u64 = 40;
+/// For so many windows it goes at the least rate then. The first of them still remembers the work.
+const REST_WINDOWS: u64 = 4;
+/// A target below this is not worth yielding for, microseconds.
+const UNFELT_US: u64 = 1_000;
+
+/// What was seen of background work since the last sample.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Work {
+    /// Bytes that it took.
+    pub taken_bytes: u64,
+    /// Somebody wanted more than he got.
+    pub wanted_more: bool,
+}
+
+/// Finds the rate.
+#[derive(Debug)]
+pub(crate) struct Controller {
+    settings: SliceSettings,
+    /// What holds while there is foreground traffic and no rest.
+    rate_bytes_per_s: u64,
+    idle: bool,
+    p99_us: Option<u64>,
+    /// The foreground's percentile without background work.
+    quiet_us: Option<u64>,
+    /// The last sample was without it.
+    was_quiet: bool,
+    /// The worst since the rate was changed.
+    worst_us: u64,
+    /// Somebody wanted more since then.
+    wanted_more: bool,
+    sampled_at: u64,
+    changed_at: u64,
+    /// Since when it has been working without a rest.
+    working_since: u64,
+    resting_until: Option<u64>,
+}
+
+impl Controller {
+    /// Begins with the least rate, as if there were foreground traffic.
+    pub(crate) fn new(settings: SliceSettings, now: u64) -> Controller {
+        Controller {
+            rate_bytes_per_s: settings.rate_min_bytes_per_s,
+            settings,
+            idle: false,
+            p99_us: None,
+            quiet_us: None,
+            was_quiet: false,
+            worst_us: 0,
+            wanted_more: false,
+            sampled_at: now,
+            changed_at: now,
+            working_since: now,
+            resting_until: None,
+        }
+    }
+
+    /// What may be moved at present, bytes per second. With no foreground traffic at all it is the greatest.
+    pub(crate) fn rate(&self) -> u64 {
+        match (self.idle, self.resting_until) {
+            (true, _) => self.settings.rate_max_bytes_per_s,
+            (false, Some(_)) => self.settings.rate_min_bytes_per_s,
+            (false, None) => self.rate_bytes_per_s,
+        }
+    }
+
+    /// The last sample.
+    pub(crate) fn p99_us(&self) -> Option<u64> {
+        self.p99_us
+    }
+
+    /// What the foreground's percentile is to stay below.
+    pub(crate) fn target_us(&self) -> u64 {
+        let most = self.settings.p99_target_us;
+        self.quiet_us.map_or(most, |quiet| {
+            let bearable = u128::from(quiet) * u128::from(self.settings.bearable_percent) / 100;
+            u64::try_from(bearable).unwrap_or(u64::MAX).max(UNFELT_US).min(most)
+        })
+    }
+
+    /// How the foreground fared since the last sample, how busy the device is, and what background work did meanwhile.
+    pub(crate) fn on_sample(&mut self, p99_us: Option<u64>, busy_permille: Option<u32>, work: Work, now: u64) {
+        self.p99_us = p99_us;
+        self.idle = p99_us.is_none();
+        self.learn(p99_us, work, now);
+        self.worst_us = self.worst_us.max(p99_us.unwrap_or(0));
+        self.wanted_more |= work.wanted_more;
+        if self.rests(now) || self.idle || now < self.changed_at.saturating_add(self.settings.window_us) {
+            return;
+        }
+        let SliceSettings { rate_min_bytes_per_s: min, rate_max_bytes_per_s: max, .. } = self.settings;
+        let bearable = busy_permille.is_none_or(|busy| busy <= self.settings.busy_permille_max);
+        if self.worst_us > self.target_us() {
+            let less = u128::from(self.rate_bytes_per_s) * u128::from(self.settings.decrease_to_percent) / 100;
+            self.rate_bytes_per_s = u64::try_from(less).expect("less than before").max(min);
+        } else if bearable && self.wanted_more {
+            self.rate_bytes_per_s = self.rate_bytes_per_s.saturating_add(self.settings.increase_bytes_per_s).min(max);
+        }
+        (self.worst_us, self.wanted_more, self.changed_at) = (0, false, now);
+    }
+
+    /// Two quiet samples in a row: the first may remember what was before.
+    fn learn(&mut self, p99_us: Option<u64>, work: Work, now: u64) {
+        let elapsed = now.saturating_sub(self.sampled_at);
+        self.sampled_at = self.sampled_at.max(now);
+        let least = u128::from(self.settings.rate_min_bytes_per_s) * u128::from(elapsed) / 1_000_000;
+        let quiet = u128::from(work.taken_bytes) <= least;
+        if let (true, true, Some(p99)) = (quiet, self.was_quiet, p99_us) {
+            let before = self.quiet_us.unwrap_or(p99);
+            self.quiet_us = Some(before - before / 4 + p99 / 4);
+        }
+        self.was_quiet = quiet;
+        if quiet {
+            self.working_since = now;
+        }
+    }
+
+    /// Begins and ends rests. What is seen during one says nothing of the rate.
+    fn rests(&mut self, now: u64) -> bool {
+        let windows = |count: u64| count.saturating_mul(self.settings.window_us);
+        match self.resting_until {
+            Some(until) if now < until => return true,
+            Some(_) => {
+                (self.resting_until, self.working_since) = (None, now);
+                (self.worst_us, self.wanted_more, self.changed_at) = (0, false, now);
+            }
+            None if !self.idle && now >= self.working_since.saturating_add(windows(WORK_WINDOWS)) => {
+                self.resting_until = Some(now.saturating_add(windows(REST_WINDOWS)));
+            }
+            None => return false,
+        }
+        true
+    }
+}

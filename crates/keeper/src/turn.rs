@@ -12,6 +12,11 @@ use crate::{
     steward::Decision,
 };
 
+/// Comparisons at once with sources that are sealed.
+const JOBS_SEALED_MAX: usize = 256;
+/// The same with one of them; it answers as many of one peer.
+const JOBS_SEALED_PER_PEER_MAX: usize = 64;
+
 impl Keeper {
     /// Stops serving what the step moves.
     pub(crate) fn seal(&mut self, version: u64, now: u64, effects: &mut Effects) {
@@ -98,7 +103,7 @@ impl Keeper {
 
     /// Begins comparisons that are due, as many as are allowed at once.
     pub(crate) fn begin_jobs(&mut self, at: &Situation<'_>, effects: &mut Effects) {
-        if self.learning.is_some() || self.jobs.len() >= self.settings.jobs_max {
+        if self.learning.is_some() || (!self.sealing && self.jobs.len() >= self.settings.jobs_max) {
             return;
         }
         let (sealing, reachable) = (self.sealing, &self.reachable);
@@ -122,8 +127,12 @@ impl Keeper {
 
     /// Says whether it was begun.
     pub(crate) fn begin(&mut self, job: Job, at: &Situation<'_>, effects: &mut Effects) -> bool {
-        let full = self.jobs.len() >= self.settings.jobs_max
-            || self.jobs.with_peer(job.peer) >= self.settings.jobs_per_peer_max;
+        // Clients wait for what the sources are sealed for: all of it at once. There is next to nothing left to move.
+        let (most, most_per_peer) = match self.sealing && job.why == Why::Fill {
+            true => (JOBS_SEALED_MAX, JOBS_SEALED_PER_PEER_MAX),
+            false => (self.settings.jobs_max, self.settings.jobs_per_peer_max),
+        };
+        let full = self.jobs.len() >= most || self.jobs.with_peer(job.peer) >= most_per_peer;
         let forgetting = self.leftovers.get(&job.partition).is_some_and(crate::leftovers::Leftover::is_forgetting);
         if full || forgetting || self.jobs.has(job.partition, job.peer) {
             return false;

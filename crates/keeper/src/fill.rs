@@ -24,6 +24,8 @@ const TROUBLE: u32 = 4;
 struct Source {
     node: NodeId,
     caught_up: bool,
+    /// It was whole itself then.
+    whole: bool,
     complete: bool,
     busy: bool,
     not_before: u64,
@@ -45,7 +47,8 @@ pub struct Fill {
 impl Fill {
     /// Nothing is known yet. Sources are asked in the order given.
     pub fn new(partition: u16, sources: impl IntoIterator<Item = NodeId>) -> Fill {
-        let source = |node| Source { node, caught_up: false, complete: false, busy: false, not_before: 0 };
+        let source =
+            |node| Source { node, caught_up: false, whole: false, complete: false, busy: false, not_before: 0 };
         Fill {
             partition,
             sources: sources.into_iter().map(source).collect(),
@@ -86,8 +89,9 @@ impl Fill {
         let again_us = if self.sealing { SEALING_US } else { REFRESH_US };
         let Some(source) = self.source(node) else { return };
         source.busy = false;
-        if let Ended::Complete { sealed, .. } = ended {
+        if let Ended::Complete { sealed, whole, .. } = ended {
             source.caught_up = true;
+            source.whole |= whole;
             source.complete |= sealed;
             source.not_before = if sealed { 0 } else { now.saturating_add(again_us) };
             (self.trouble, self.failures) = (None, 0);
@@ -108,6 +112,13 @@ impl Fill {
     /// From whom this node had everything once.
     pub fn caught_up(&self) -> Vec<NodeId> {
         self.sources.iter().filter(|source| source.caught_up).map(|source| source.node).collect()
+    }
+
+    /// Whether an emptied home has had all that it ever acknowledged: from so many homes that each such write met one of
+    /// them, `needed`, who had lost nothing themselves; or from all others there are, whole or not: nobody has more.
+    pub fn is_refilled(&self, needed: usize) -> bool {
+        let whole = self.sources.iter().filter(|source| source.caught_up && source.whole).count();
+        whole >= needed || self.sources.iter().all(|source| source.caught_up)
     }
 
     /// From whom it had everything that they ever applied.

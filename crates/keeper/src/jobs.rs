@@ -213,11 +213,11 @@ impl Jobs {
         effects: &mut Vec<JobEffect>,
     ) {
         let mut out = AnsweringEffects::new();
-        let (epoch, sealed, asked) = (view.epoch, view.sealed, question.call);
+        let (epoch, sealed, whole, asked) = (view.epoch, view.sealed, view.whole, question.call);
         if self.answering.on_question(from, call, question, view, &mut out).is_err() {
             // What makes no sense is not done; the asking side gives up the comparison.
             let reply = dynamo_transfer::Reply::Refused(dynamo_transfer::Refused::Failed);
-            let answer = dynamo_transfer::Answer { call: asked, epoch, sealed, reply };
+            let answer = dynamo_transfer::Answer { call: asked, epoch, sealed, whole, reply };
             effects.push(JobEffect::Answer { call, answer });
         }
         answered(out, effects);

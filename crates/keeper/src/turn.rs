@@ -170,7 +170,7 @@ impl Keeper {
     }
 
     /// A home that was emptied is whole once it has had everything from so many others that each acknowledged write of
-    /// its earlier life met one of them.
+    /// its earlier life met one of them: see [`crate::fill::Fill::is_refilled`].
     fn refilled(&mut self, partition: u16, peer: NodeId, ended: Ended, at: &Situation<'_>, effects: &mut Effects) {
         let Some(fill) = self.refills.get_mut(&partition) else { return };
         fill.ended(peer, ended, at.now);
@@ -179,7 +179,7 @@ impl Keeper {
 
     fn look_at_refill(&mut self, partition: u16, effects: &mut Effects) {
         let Some(fill) = self.refills.get(&partition) else { return };
-        if fill.caught_up().len() >= self.needed.min(fill.sources()) {
+        if fill.is_refilled(self.needed) {
             self.refills.remove(&partition);
             self.whole[usize::from(partition)] = true;
             self.keep_whole(effects);

@@ -147,6 +147,7 @@ impl Keeper {
         let taken = !brings || self.charter().takes_from(from);
         let home = known && taken && ring.is_home(dynamo_ring::Partition(partition), self.me);
         let (epoch, sealed) = (ring.epoch(), self.gives_all(partition));
+        let whole = self.whole().get(usize::from(partition)).is_some_and(|whole| *whole);
         if let Ask::Push(records) = &question.ask {
             let bytes = records.iter().map(|record| record.bytes()).sum();
             self.slices.owe(self.class_of(partition), bytes, at.now);
@@ -156,11 +157,13 @@ impl Keeper {
             let (jobs, mut question) = (&mut self.jobs, Some(question));
             at.trees.with(partition, &mut |tree| {
                 if let Some(question) = question.take() {
-                    jobs.on_question(from, call, question, PartitionView { epoch, sealed, tree: Some(tree) }, &mut out);
+                    let view = PartitionView { epoch, sealed, whole, tree: Some(tree) };
+                    jobs.on_question(from, call, question, view, &mut out);
                 }
             });
         } else {
-            self.jobs.on_question(from, call, question, PartitionView { epoch, sealed, tree: None }, &mut out);
+            let view = PartitionView { epoch, sealed, whole, tree: None };
+            self.jobs.on_question(from, call, question, view, &mut out);
         }
         self.job_effects(out, at, effects);
     }
@@ -168,7 +171,7 @@ impl Keeper {
     fn busy(&self, call: u64, question: &Question, effects: &mut Effects) {
         let epoch = self.charter().ring().epoch();
         let reply = Reply::Refused(Refused::Busy);
-        let answer = Answer::Compare(Compared { call: question.call, epoch, sealed: false, reply });
+        let answer = Answer::Compare(Compared { call: question.call, epoch, sealed: false, whole: false, reply });
         effects.push(Effect::Answer { call, answer });
     }
 

@@ -211,7 +211,7 @@ fn a_source_that_has_not_sealed_yet_is_compared_again_soon() {
     let compared = |fill: &mut Fill, sealed, now| {
         assert_eq!(fill.next(true, &both, now), [source]);
         fill.begun(source);
-        fill.ended(source, Ended::Complete { sealed, equal: true }, now);
+        fill.ended(source, Ended::Complete { sealed, whole: true, equal: true }, now);
     };
     fill.sealing();
     compared(&mut fill, false, S);
@@ -248,6 +248,27 @@ fn a_copy_that_fails_again_and_again_is_told_and_what_failed_once_is_not() {
     }
     assert_eq!(fill.trouble(), Some((NodeId(2), Ended::Silent)));
     fill.begun(NodeId(1));
-    fill.ended(NodeId(1), Ended::Complete { sealed: false, equal: true }, S);
+    fill.ended(NodeId(1), Ended::Complete { sealed: false, whole: true, equal: true }, S);
     assert_eq!(fill.trouble(), None);
+}
+
+#[test]
+fn an_emptied_home_goes_by_those_who_lost_nothing_or_by_all_there_are() {
+    let complete = |whole| Ended::Complete { sealed: false, whole, equal: true };
+    let others = || [NodeId(1), NodeId(2), NodeId(3), NodeId(4)];
+    // Of N = 5, three are needed: W = 3 met one of any three.
+    let mut fill = Fill::new(7, others());
+    fill.ended(NodeId(1), complete(true), S);
+    fill.ended(NodeId(2), complete(true), S);
+    fill.ended(NodeId(3), complete(false), S);
+    assert!(!fill.is_refilled(3), "node 3 was emptied too: what node 4 alone has would be missed");
+    fill.ended(NodeId(3), complete(true), 2 * S);
+    assert!(fill.is_refilled(3), "it is whole by now");
+    // A new cluster, or one that was emptied whole: nobody has more than this.
+    let mut fill = Fill::new(7, others());
+    for other in others() {
+        assert!(!fill.is_refilled(3));
+        fill.ended(other, complete(false), S);
+    }
+    assert!(fill.is_refilled(3));
 }

@@ -137,6 +137,8 @@ impl fmt::Display for NotEnough {
             "; fetch the ring and retry"
         } else if self.refusals.count(Refusal::Refilling) > 0 {
             "; retry when the homes that are being filled have everything again, or ask for fewer replicas"
+        } else if self.refusals.count(Refusal::DiskFull) > 0 {
+            "; make room on the full disks, or grow them, and retry: their nodes take writes again by themselves"
         } else if self.strict {
             "; retry when more home replicas are up, or use a sloppy quorum"
         } else {

@@ -37,6 +37,8 @@ pub struct PartitionView<'a> {
     pub epoch: u64,
     /// The partition is sealed for this epoch, and all that was ever applied to it is in the tree and in the store.
     pub sealed: bool,
+    /// This node has all that it ever acknowledged of it, in whatever life of its disk.
+    pub whole: bool,
     /// Its tree, if it is served to the peer who asks: one that is home of it in this epoch, or pending for the next, or a
     /// former home that hands over what it still has.
     pub tree: Option<&'a Tree>,
@@ -123,12 +125,13 @@ struct Addressee {
     call: Call,
     epoch: u64,
     sealed: bool,
+    whole: bool,
 }
 
 impl Addressee {
     fn reply(self, reply: Reply, effects: &mut AnsweringEffects) {
-        let Addressee { peer, call_id, call, epoch, sealed } = self;
-        let answer = Answer { call, epoch, sealed, reply };
+        let Addressee { peer, call_id, call, epoch, sealed, whole } = self;
+        let answer = Answer { call, epoch, sealed, whole, reply };
         effects.push(AnsweringEffect::Reply { peer, call_id, answer });
     }
 }
@@ -166,8 +169,8 @@ impl Answering {
         effects: &mut AnsweringEffects,
     ) -> Result<(), PeerError> {
         let Question { call, epoch: asked, ask } = question;
-        let PartitionView { epoch, sealed, tree } = view;
-        let to = Addressee { peer, call_id, call, epoch, sealed };
+        let PartitionView { epoch, sealed, whole, tree } = view;
+        let to = Addressee { peer, call_id, call, epoch, sealed, whole };
         let refused = match (tree, &ask) {
             _ if asked != epoch => Some(Refused::Epoch),
             (None, _) => Some(Refused::NotServed),

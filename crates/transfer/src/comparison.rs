@@ -144,6 +144,8 @@ pub enum Ended {
         /// The peer had sealed the partition for this epoch throughout: every answer said so, the first one included. So
         /// what a complete pull brought is all that it will ever apply in this epoch.
         sealed: bool,
+        /// Each answer said that the peer had all that it ever acknowledged.
+        whole: bool,
         /// Nothing differed at all.
         equal: bool,
     },
@@ -207,13 +209,13 @@ enum Phase {
 /// let bounds = AnsweringSettings { exchange, jobs_max: 64, jobs_per_peer_max: 8, bytes_max: 1 << 20 };
 /// let mut answering = Answering::new(bounds);
 /// let mut answers = AnsweringEffects::new();
-/// let view = PartitionView { epoch: 3, sealed: true, tree: Some(&theirs) };
+/// let view = PartitionView { epoch: 3, sealed: true, whole: true, tree: Some(&theirs) };
 /// answering.on_question(NodeId(2), 0, question, view, &mut answers)?;
 /// let Some(AnsweringEffect::Reply { answer, .. }) = answers.pop() else { panic!("its answer") };
 ///
 /// comparison.on_reply(answer, &mine, 10, &mut effects);
 /// let Some(ComparisonEffect::Finished(outcome)) = effects.pop() else { panic!("the end") };
-/// assert_eq!(outcome.ended, Ended::Complete { sealed: true, equal: true });
+/// assert_eq!(outcome.ended, Ended::Complete { sealed: true, whole: true, equal: true });
 /// # Ok::<(), dynamo_merkle::PeerError>(())
 /// ```
 #[derive(Debug)]
@@ -233,6 +235,7 @@ pub struct Comparison {
     /// Where the bulk copy was when the comparison ended in it.
     interrupted_at: Option<Key>,
     sealed: bool,
+    whole: bool,
     equal: bool,
 }
 
@@ -253,6 +256,7 @@ impl Comparison {
             bulk_lost: 0,
             interrupted_at: None,
             sealed: true,
+            whole: true,
             equal: true,
         }
     }
@@ -306,12 +310,13 @@ impl Comparison {
 
     /// The peer's answer. One to another comparison, or that was not waited for any more, is ignored.
     pub fn on_reply(&mut self, answer: Answer, tree: &Tree, now: u64, effects: &mut ComparisonEffects) {
-        let Answer { call, epoch, sealed, reply } = answer;
+        let Answer { call, epoch, sealed, whole, reply } = answer;
         let own = self.asker.call();
         if self.is_finished() || (call.partition, call.exchange) != (own.partition, own.exchange) {
             return;
         }
         self.sealed &= sealed;
+        self.whole &= whole;
         let told = match reply {
             Reply::Refused(reason) => return self.finish(Ended::Refused { epoch, reason }, effects),
             _ if epoch != self.asker.epoch => {
@@ -479,7 +484,7 @@ impl Comparison {
     fn ended(&self, ending: Ending) -> Ended {
         // The exchange meets again what the copy could not have, unless it became whole meanwhile.
         match (ending, self.moves.lost.max(self.bulk_lost)) {
-            (Ending::Complete, 0) => Ended::Complete { sealed: self.sealed, equal: self.equal },
+            (Ending::Complete, 0) => Ended::Complete { sealed: self.sealed, whole: self.whole, equal: self.equal },
             (Ending::Complete, keys) => Ended::Partial { keys },
             (Ending::Paused, _) => Ended::TooLong,
             (Ending::Outdated, _) => Ended::Outdated,

@@ -140,7 +140,7 @@ impl Question {
 impl Answer {
     /// The canonical encoding.
     pub fn encode(&self) -> Vec<u8> {
-        let Answer { call, epoch, sealed, reply } = self;
+        let Answer { call, epoch, sealed, whole, reply } = self;
         let mut out = Output::begin(match reply {
             Reply::Tree(_) => TREE,
             Reply::Fetched(_) => FETCHED,
@@ -149,7 +149,7 @@ impl Answer {
             Reply::Refused(_) => REFUSED,
         });
         out.number(*epoch);
-        out.u8((*sealed).into());
+        out.u8(u8::from(*sealed) | u8::from(*whole) << 1);
         if let Reply::Tree(answer) = reply {
             out.0.extend(Message::Reply(merkle::Reply { call: *call, answer: answer.clone() }).encode());
             return out.0;
@@ -178,14 +178,18 @@ impl Answer {
     /// Reads an encoding.
     pub fn decode(bytes: &Bytes) -> Result<Answer, DecodeError> {
         let (kind, mut input) = Input::begin(bytes)?;
-        let (epoch, sealed) = (input.number()?, input.flag()?);
+        let (epoch, bits) = (input.number()?, input.u8()?);
+        if bits > 3 {
+            return Err(DecodeError::NotCanonical("an unknown bit"));
+        }
+        let (sealed, whole) = (bits & 1 != 0, bits & 2 != 0);
         if kind == TREE {
             return match Message::decode(input.rest())? {
                 Message::Reply(merkle::Reply { answer: merkle::Answer::Refused { .. }, .. }) => {
                     Err(DecodeError::NotCanonical("a refusal within an answer"))
                 }
                 Message::Reply(merkle::Reply { call, answer }) => {
-                    Ok(Answer { call, epoch, sealed, reply: Reply::Tree(answer) })
+                    Ok(Answer { call, epoch, sealed, whole, reply: Reply::Tree(answer) })
                 }
                 _ => Err(DecodeError::NotCanonical("no answer to a step down the tree")),
             };
@@ -204,6 +208,6 @@ impl Answer {
             }
             _ => return Err(DecodeError::NotCanonical("an answer of unknown kind")),
         };
-        input.end().map(|()| Answer { call, epoch, sealed, reply })
+        input.end().map(|()| Answer { call, epoch, sealed, whole, reply })
     }
 }

@@ -107,6 +107,8 @@ pub struct Answer {
     /// When the question came, it had sealed the partition for this epoch: all that it will ever apply in this epoch
     /// was applied.
     pub sealed: bool,
+    /// When the question came, it had all that it ever acknowledged of the partition, in whatever life of its disk.
+    pub whole: bool,
     /// What it says.
     pub reply: Reply,
 }

@@ -37,7 +37,7 @@ fn store() -> Store {
 }
 
 fn view(tree: &Tree) -> PartitionView<'_> {
-    PartitionView { epoch: EPOCH, sealed: false, tree: Some(tree) }
+    PartitionView { epoch: EPOCH, sealed: false, whole: true, tree: Some(tree) }
 }
 
 fn question(ask: Ask) -> Question {
@@ -86,8 +86,13 @@ fn another_epoch_is_refused_and_told_of_this_one() {
         for question in [fetch(), push(), nodes(), pages(), page()] {
             let question = Question { epoch: asked, ..question };
             let effects = ask(&mut Answering::new(SETTINGS), 1, question.clone(), view(&store.tree));
-            let expected =
-                Answer { call: question.call, epoch: EPOCH, sealed: false, reply: Reply::Refused(Refused::Epoch) };
+            let expected = Answer {
+                call: question.call,
+                epoch: EPOCH,
+                sealed: false,
+                whole: true,
+                reply: Reply::Refused(Refused::Epoch),
+            };
             assert_eq!(*reply(&effects), expected);
         }
     }
@@ -96,7 +101,7 @@ fn another_epoch_is_refused_and_told_of_this_one() {
 #[test]
 fn a_partition_that_is_not_served_to_the_peer_is_refused() {
     for question in [fetch(), push(), nodes(), pages(), page()] {
-        let view = PartitionView { epoch: EPOCH, sealed: false, tree: None };
+        let view = PartitionView { epoch: EPOCH, sealed: false, whole: true, tree: None };
         let effects = ask(&mut Answering::new(SETTINGS), 1, question, view);
         assert_eq!(reply(&effects).reply, Reply::Refused(Refused::NotServed));
     }

@@ -19,7 +19,7 @@ const SETTINGS: ScheduleSettings = ScheduleSettings {
     backoff_min_us: SECOND,
     backoff_max_us: 8 * SECOND,
 };
-const COMPLETE: Ended = Ended::Complete { sealed: false, equal: false };
+const COMPLETE: Ended = Ended::Complete { sealed: false, whole: true, equal: false };
 
 #[derive(Clone, Debug)]
 enum Event {

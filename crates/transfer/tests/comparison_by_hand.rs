@@ -70,7 +70,7 @@ impl Asking {
     /// Answers the oldest question.
     fn reply(&mut self, reply: Reply) {
         let Question { call, .. } = self.questions.remove(0);
-        let answer = Answer { call, epoch: EPOCH, sealed: false, reply };
+        let answer = Answer { call, epoch: EPOCH, sealed: false, whole: true, reply };
         self.told(|comparison, store, effects| comparison.on_reply(answer, &store.tree, 0, effects));
     }
 
@@ -140,7 +140,7 @@ fn who_has_nothing_takes_pages_first_and_the_exchange_closes_the_gap() {
         asking.merged(Ok(()));
         assert!(matches!(asking.questions[0].ask, Ask::Tree { .. }));
         asking.reply(Reply::Tree(merkle::Answer::Nodes(vec![0])));
-        assert_eq!(asking.ended(), Some(Ended::Complete { sealed: false, equal: false }));
+        assert_eq!(asking.ended(), Some(Ended::Complete { sealed: false, whole: true, equal: false }));
         assert_eq!(asking.comparison.moved().fetched, 3);
     }
     let asking = Asking::new(0, Purpose::Push, 10_000);
@@ -242,7 +242,7 @@ fn what_did_not_fit_is_asked_for_again_and_nothing_else() {
     assert_eq!(asking.merges[0].1[0].key, keys[0]);
     asking.reply(Reply::Fetched(vec![Stored::Absent, Stored::Absent]));
     asking.merged(Ok(()));
-    assert_eq!(asking.ended(), Some(Ended::Complete { sealed: false, equal: false }));
+    assert_eq!(asking.ended(), Some(Ended::Complete { sealed: false, whole: true, equal: false }));
 }
 
 #[test]
@@ -254,7 +254,7 @@ fn a_state_that_the_peer_was_seen_to_have_is_not_sent_back() {
     asking.merged(Ok(()));
     assert_eq!(asking.reads[0].1, [key(0)]);
     asking.read(Ok(vec![state(b"newest")]));
-    assert_eq!(asking.ended(), Some(Ended::Complete { sealed: false, equal: false }));
+    assert_eq!(asking.ended(), Some(Ended::Complete { sealed: false, whole: true, equal: false }));
     assert_eq!(asking.comparison.moved().pushed, 0);
 }
 
@@ -346,7 +346,7 @@ fn a_refusal_ends_it_and_so_does_an_answer_of_another_epoch() {
     let mut asking = Asking::new(1, Purpose::Pull, 10_000);
     let call = asking.questions[0].call;
     let reply = Reply::Tree(merkle::Answer::Nodes(vec![0]));
-    let answer = Answer { call, epoch: EPOCH + 1, sealed: true, reply };
+    let answer = Answer { call, epoch: EPOCH + 1, sealed: true, whole: true, reply };
     asking.told(|comparison, store, effects| comparison.on_reply(answer, &store.tree, 0, effects));
     assert_eq!(asking.ended(), Some(Ended::Refused { epoch: EPOCH + 1, reason: Refused::Epoch }));
 }
@@ -356,7 +356,8 @@ fn answers_to_another_comparison_and_answers_that_come_twice_are_ignored() {
     let mut asking = Asking::new(1, Purpose::Pull, 10_000);
     let call = asking.questions[0].call;
     for stale in [merkle::Call { exchange: 8, ..call }, merkle::Call { partition: 8, ..call }] {
-        let answer = Answer { call: stale, epoch: EPOCH, sealed: false, reply: Reply::Refused(Refused::Busy) };
+        let answer =
+            Answer { call: stale, epoch: EPOCH, sealed: false, whole: true, reply: Reply::Refused(Refused::Busy) };
         asking.told(|comparison, store, effects| comparison.on_reply(answer, &store.tree, 0, effects));
     }
     assert_eq!(asking.ended(), None);
@@ -370,7 +371,7 @@ fn answers_to_another_comparison_and_answers_that_come_twice_are_ignored() {
     asking.reply(Reply::Fetched(vec![Stored::Damaged]));
     assert_eq!((asking.ended(), asking.merges.len()), (None, 1));
     asking.merged(Ok(()));
-    assert_eq!(asking.ended(), Some(Ended::Complete { sealed: false, equal: false }));
+    assert_eq!(asking.ended(), Some(Ended::Complete { sealed: false, whole: true, equal: false }));
 }
 
 #[test]

@@ -56,6 +56,6 @@ proptest! {
         let built = Tree::build(shape, world.mine.states.iter().map(|(key, set)| (hash(key), hash(set))));
         prop_assert_eq!(&world.mine.tree, &built);
         world.begin(2, Purpose::Both, None, false);
-        prop_assert_eq!(world.run(&choices).ended, Ended::Complete { sealed: false, equal: true });
+        prop_assert_eq!(world.run(&choices).ended, Ended::Complete { sealed: false, whole: true, equal: true });
     }
 }

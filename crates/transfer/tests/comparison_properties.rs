@@ -109,7 +109,7 @@ proptest! {
         let (mine, theirs) = (world.mine.states.clone(), world.theirs.states.clone());
         world.begin(1, purpose, None, false);
         let outcome = world.run(&choices);
-        prop_assert_eq!(outcome.ended, Ended::Complete { sealed: false, equal: mine == theirs });
+        prop_assert_eq!(outcome.ended, Ended::Complete { sealed: false, whole: true, equal: mine == theirs });
         let differing = |key: &&merkle::Key| mine.get(*key) != theirs.get(*key);
         let wanted = theirs.keys().filter(differing).count() as u64;
         prop_assert_eq!(outcome.moved.fetched, if pulls(purpose) { wanted } else { 0 });

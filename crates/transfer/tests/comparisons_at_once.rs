@@ -73,6 +73,6 @@ proptest! {
         round(&mut worlds, &mut stores, 2, &choices);
         prop_assert!(stores[0].states == stores[1].states && stores[1].states == stores[2].states);
         let ended = round(&mut worlds, &mut stores, 3, &choices);
-        prop_assert_eq!(ended, [Ended::Complete { sealed: false, equal: true }; 4]);
+        prop_assert_eq!(ended, [Ended::Complete { sealed: false, whole: true, equal: true }; 4]);
     }
 }

@@ -58,10 +58,11 @@ fn answer() -> impl Strategy<Value = Answer> {
         page.prop_map(|(records, damaged, go_on)| Reply::Page(Page { records, damaged, go_on })),
         proptest::sample::select(refused.to_vec()).prop_map(Reply::Refused),
     ];
-    (call(), any::<u64>(), any::<bool>(), reply).prop_map(|(call, epoch, sealed, reply)| Answer {
+    (call(), any::<u64>(), any::<[bool; 2]>(), reply).prop_map(|(call, epoch, [sealed, whole], reply)| Answer {
         call,
         epoch,
         sealed,
+        whole,
         reply,
     })
 }
@@ -169,7 +170,7 @@ fn format_1_is_as_it_was() {
     let page = Question { call, epoch: 9, ask: Ask::Page { after: None, bytes_max: 5 } };
     assert_eq!(page.encode(), [&[1, 4][..], &name, &[9, 5, 0]].concat());
     let page = Reply::Page(Page { records: vec![record], damaged: 3, go_on: Some(Key::from(*b"l")) });
-    let answer = |reply| Answer { call, epoch: 9, sealed: true, reply }.encode();
+    let answer = |reply| Answer { call, epoch: 9, sealed: true, whole: false, reply }.encode();
     assert_eq!(answer(page), [&[1, 8, 9, 1][..], &name, &[3, 1, b'l', 1], &record_bytes].concat());
     let fetched = Reply::Fetched(vec![Stored::Absent, Stored::Damaged]);
     assert_eq!(answer(fetched), [&[1, 6, 9, 1][..], &name, &[2, 0, 1]].concat());

@@ -4,7 +4,7 @@
 //! (`node`, `client`). Byte fields are [`bytes::Bytes`], so that a value is not copied between socket and engine.
 
 /// Version of the language between nodes. A stream from a node that speaks a newer one is refused.
-pub const PEER_PROTOCOL: u32 = 1;
+pub const PEER_PROTOCOL: u32 = 2;
 /// Metadata key that carries the name of an [`v1::ErrorCode`] beside a gRPC status.
 pub const CODE_METADATA: &str = "dynamo-code";
 /// Metadata key of a replica stream: the sender's cluster.

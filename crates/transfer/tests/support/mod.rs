@@ -294,7 +294,7 @@ impl World {
             Event::Question(bytes) => {
                 let question = Question::decode(&bytes).expect("was one");
                 let tree = Some(&self.theirs.tree);
-                let view = PartitionView { epoch: self.their_epoch, sealed: self.sealed, tree };
+                let view = PartitionView { epoch: self.their_epoch, sealed: self.sealed, whole: true, tree };
                 let mut effects = AnsweringEffects::new();
                 self.answering.on_question(PEER, 5, question, view, &mut effects).expect("an honest peer");
                 self.answer(effects);

@@ -64,6 +64,8 @@ impl Nodes {
         }
         names.iter().for_each(|name| nodes.launch(name));
         names.iter().for_each(|name| nodes.until_ready(name));
+        // Until its homes have compared their empty disks, nobody knows that nothing was ever lost.
+        nodes.until_settled();
         nodes
     }
 

@@ -20,8 +20,8 @@ const RETRY_US: u64 = 500_000;
 /// How often it is looked for them, microseconds; also after each newer charter.
 const LOOK_US: u64 = 2_000_000;
 
-/// What the deletion of a record counts for, bytes: it is read, and written to the journal, to the tree and to a table.
-const FORGET_BYTES: u64 = 2048;
+/// What the deletion of a record counts for, bytes: it is read, and its end is written to the journal, the tree and a table.
+const FORGET_BYTES: u64 = 1024;
 
 /// One of them.
 #[derive(Debug)]

@@ -18,6 +18,7 @@ mod doubt;
 mod effect;
 pub mod fill;
 mod homes;
+mod incoming;
 pub mod jobs;
 mod keeper;
 mod leftovers;

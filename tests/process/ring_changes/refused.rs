@@ -195,7 +195,7 @@ fn who_is_alive_is_neither_removed_nor_replaced_and_who_is_dead_does_not_leave()
 
 #[test]
 fn one_change_is_under_way_at_a_time_and_can_be_taken_back() {
-    let rate = json!({ "rate_min_bytes_per_s": 1024, "rate_max_bytes_per_s": 1024 });
+    let rate = json!({ "rate_min_bytes_per_s": 128 << 10, "rate_max_bytes_per_s": 128 << 10 });
     let nodes = Nodes::start_with(3, &json!({ "background": rate }));
     nodes.add("node-4", &zone(4));
     nodes.add("node-5", &zone(5));

@@ -5,15 +5,18 @@ mod members;
 mod remove_node;
 mod replace_node;
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, Subcommand, ValueEnum};
+use dynamo_client::{Client, Config};
+use dynamo_wire::v1::ProgressResponse;
 use tokio::{
     signal::unix::{SignalKind, signal},
     sync::mpsc,
 };
 
 use crate::{
+    change::watch,
     failure::Failure,
     local::{
         control::{self, Control, Request},
@@ -23,6 +26,9 @@ use crate::{
     },
     output,
 };
+
+/// How long a new cluster's homes are waited for; they serve without that, too.
+const FOUNDED_WITHIN: Duration = Duration::from_secs(15);
 
 const EXAMPLES: &str = "\
 Examples:
@@ -167,6 +173,9 @@ impl Command {
             ended = async {
                 let _control = Control::listen(&layout, sender)?;
                 supervisor.ready(is_new).await?;
+                if is_new {
+                    founded(&supervisor).await;
+                }
                 show(&supervisor, &layout, port, replicas)?;
                 match supervisor.supervise(&mut requests).await {}
             } => ended,
@@ -175,6 +184,18 @@ impl Command {
         supervisor.stop().await;
         ended
     }
+}
+
+/// Waits until the homes of a new cluster have compared their empty disks. Nobody knows before that nothing was ever lost,
+/// and a node that dies could not be taken out of the ring.
+async fn founded(supervisor: &Supervisor) {
+    let endpoints = supervisor.rows().into_iter().map(|row| row.endpoint);
+    let looking = async {
+        let client = Client::connect(Config::new(endpoints.collect())).await.ok()?;
+        let whole = |answer: Result<&ProgressResponse, &_>| (answer.ok()?.refilling == 0).then_some(());
+        watch::poll(&client, whole).await.ok()
+    };
+    let _ = tokio::time::timeout(FOUNDED_WITHIN, looking).await;
 }
 
 /// Ends when somebody presses Ctrl-C, closes the terminal, or terminates this process.

@@ -110,6 +110,7 @@ impl Config {
             ("background.rate_min_bytes_per_s", background.rate_min_bytes_per_s, 1024..=1 << 40),
             ("background.rate_max_bytes_per_s", background.rate_max_bytes_per_s, 1024..=1 << 40),
             ("background.p99_target_ms", background.p99_target_ms, 1..=MS),
+            ("background.p99_bearable_percent", background.p99_bearable_percent, 101..=10_000),
             ("background.compare_ms", background.compare_ms, 10..=MS),
             ("tombstones.collect_every_s", tombstones.collect_every_s, 0..=30 * 24 * 3600),
             ("runtime.threads", runtime.threads as u64, 0..=1024),

@@ -220,6 +220,8 @@ pub struct BackgroundConfig {
     pub rate_max_bytes_per_s: u64,
     /// The foreground's 99th percentile above which background work slows down, milliseconds.
     pub p99_target_ms: u64,
+    /// What that percentile may be, in percent of what it is while background work rests.
+    pub p99_bearable_percent: u64,
     /// Milliseconds between questions to another home whether it has the same.
     pub compare_ms: u64,
 }
@@ -332,7 +334,13 @@ impl Default for HandoffConfig {
 
 impl Default for BackgroundConfig {
     fn default() -> Self {
-        Self { rate_min_bytes_per_s: 1 << 20, rate_max_bytes_per_s: 128 << 20, p99_target_ms: 50, compare_ms: 1000 }
+        Self {
+            rate_min_bytes_per_s: 1 << 20,
+            rate_max_bytes_per_s: 128 << 20,
+            p99_target_ms: 50,
+            p99_bearable_percent: 125,
+            compare_ms: 1000,
+        }
     }
 }
 

@@ -178,7 +178,7 @@ pub fn open(coordinator: &Coordinator, start: &Start) -> anyhow::Result<Keeper> 
         },
         slices: SliceSettings {
             p99_target_us: background.p99_target_ms * 1000,
-            bearable_percent: 125,
+            bearable_percent: background.p99_bearable_percent as u32,
             window_us: 1_000_000,
             rate_min_bytes_per_s: background.rate_min_bytes_per_s,
             rate_max_bytes_per_s: background.rate_max_bytes_per_s.max(background.rate_min_bytes_per_s),

@@ -3,8 +3,12 @@
 use std::process::Output;
 
 use bytes::Bytes;
-use dynamo_wire::v1::{
-    GossipDelta, GossipEnvelope, GossipMessage, GossipNode, GossipVersion, gossip_client::GossipClient, gossip_message,
+use dynamo_wire::{
+    PEER_PROTOCOL,
+    v1::{
+        GossipDelta, GossipEnvelope, GossipMessage, GossipNode, GossipVersion, gossip_client::GossipClient,
+        gossip_message,
+    },
 };
 use serde_json::json;
 
@@ -105,7 +109,8 @@ fn a_node_of_a_newer_protocol_version_does_not_join() {
     for member in ["node-1", "node-2", "node-3"] {
         runtime.block_on(hear_of_newer(nodes.peer_address(member), "node-9"));
     }
-    let words = ["node-9 speaks version 2", "speaks 1", "nothing was changed", "upgrade the members first"];
+    let (newer, ours) = (format!("node-9 speaks version {}", PEER_PROTOCOL + 1), format!("speaks {PEER_PROTOCOL}"));
+    let words = [&newer, &ours, "nothing was changed", "upgrade the members first"];
     refused(&nodes.run(&["node", "join", "node-9", "--yes"]), &words);
     assert_eq!(version(&nodes), before);
 }

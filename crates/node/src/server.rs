@@ -331,7 +331,7 @@ impl Node {
             membership.clone(),
             keeper_events.clone(),
             keeping.status(),
-            config.background.rate_max_bytes_per_s,
+            (config.background.rate_min_bytes_per_s, config.background.rate_max_bytes_per_s),
         );
         let mut line = keeping.line();
         tasks.spawn(keeping.run(end.clone()));

@@ -52,6 +52,7 @@ pub fn document(plan: &PlanResponse) -> Value {
         "version": plan.version, "epoch": plan.epoch, "n": plan.n, "partitions": plan.partitions,
         "tokens_moved": plan.tokens_moved, "replicas_moved": plan.replicas_moved,
         "replicas_least": plan.replicas_least, "bytes_moved": plan.bytes_moved, "seconds": plan.seconds,
+        "seconds_at_most": plan.seconds_at_most,
         "steps": plan.steps, "skips": plan.skips, "blocked_by": plan.blocked_by, "warnings": plan.warnings,
         "nodes": nodes, "zones": zones,
     })
@@ -111,13 +112,22 @@ fn sums(plan: &PlanResponse) -> String {
         }
     };
     format!(
-        "{} change hands; {} of partitions are made ({least}).\nAbout {} move in {}, about {}.{skips}",
+        "{} change hands; {} of partitions are made ({least}).\nAbout {} move in {}: {}.{skips}",
         counted(plan.tokens_moved, "token"),
         counted(plan.replicas_moved, "copy"),
         output::bytes_for_people(plan.bytes_moved),
         counted(plan.steps, "step"),
-        time_for_people(plan.seconds)
+        expected_time(plan)
     )
+}
+
+/// Requests come first: how long it takes depends on them.
+fn expected_time(plan: &PlanResponse) -> String {
+    let (least, most) = (time_for_people(plan.seconds), time_for_people(plan.seconds_at_most));
+    if plan.seconds_at_most <= plan.seconds || least == most {
+        return format!("about {least}");
+    }
+    format!("about {least} without requests, up to {most} if they become slow by it")
 }
 
 /// Why a plan can't be applied now.

@@ -163,6 +163,7 @@ fn plan() -> PlanResponse {
         replicas_least: 38,
         bytes_moved: 80 << 20,
         seconds: 130,
+        seconds_at_most: 900,
         steps: 2,
         warnings: vec!["zone-c has one node only.".into()],
         ..PlanResponse::default()

@@ -33,7 +33,8 @@ pub struct RingService {
     membership: Arc<Membership>,
     keeper: KeeperEvents,
     status: Arc<ArcSwap<KeeperStatus>>,
-    bytes_per_s: u64,
+    /// Least and greatest rate at which partitions are moved.
+    bytes_per_s: (u64, u64),
 }
 
 impl RingService {
@@ -43,7 +44,7 @@ impl RingService {
         membership: Arc<Membership>,
         keeper: KeeperEvents,
         status: Arc<ArcSwap<KeeperStatus>>,
-        bytes_per_s: u64,
+        bytes_per_s: (u64, u64),
     ) -> Self {
         Self { coordinator, membership, keeper, status, bytes_per_s }
     }
@@ -107,7 +108,8 @@ impl RingService {
             replicas_moved: wanted.replicas.0 as u32,
             replicas_least: wanted.replicas.1 as u32,
             bytes_moved: bytes,
-            seconds: bytes.div_ceil(self.bytes_per_s.max(1)),
+            seconds: bytes.div_ceil(self.bytes_per_s.1.max(1)),
+            seconds_at_most: bytes.div_ceil(self.bytes_per_s.0.max(1)),
             steps: wanted.proposed.steps.len() as u32,
             skips: planner::skips(&wanted.after) as u32,
             blocked_by: wanted.blocked_by,

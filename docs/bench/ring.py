@@ -3,19 +3,21 @@
 
     cargo build --release -p dynamo-cli
     docs/bench/ring.py join [--keys 1048576] [--rate 500] [--rounds 3]
+    docs/bench/ring.py quick [--keys 1048576] [--rounds 3]
     docs/bench/ring.py idle [--keys 1000000] [--rounds 3]
 
 join  Five nodes in three zones, N = 3, hold KEYS values of 1 KiB; `dynamo local add-node` adds a sixth while requests
       (half of them reads) come at RATE a second by the clock. The p99 of those whose stretch of 2 s lies within the join, against
-      that of the same stretches before. Then the bytes that the new node has on disk are sent over loopback into a
-      file and synced: what copying alone costs.
+      that of the same stretches before. Then the bytes of the keys that the new node got are sent over loopback into a
+      file and synced: what copying alone costs. Between rounds `dynamo local remove-node` takes the node out again.
+quick The same with nobody asking anything meanwhile.
 idle  Five nodes with KEYS small values, nothing to do: the nodes' CPU and the bytes on loopback. Then one key is deleted
       while a node is down, in a strict bucket (so that no hint remembers it): the time until the node knows once it is ready
       again.
 
-A line of JSON a round.
+A line of JSON a round; all rounds use one cluster.
 """
-import argparse, json, os, pathlib, signal, socket, statistics, subprocess, sys, tempfile, threading, time, urllib.request
+import argparse, json, os, pathlib, random, signal, socket, statistics, subprocess, sys, tempfile, threading, time, urllib.request
 
 PORT, NODES, STRETCH = 27400, 5, 2
 TICKS = os.sysconf("SC_CLK_TCK")
@@ -40,7 +42,8 @@ def loopback_bytes():
 
 
 def metric(node, name):
-    text = urllib.request.urlopen(f"http://127.0.0.1:{PORT + 2000 + node - 1}/metrics", timeout=5).read().decode()
+    port = int(node["endpoint"].rpartition(":")[2]) + 2000
+    text = urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5).read().decode()
     return next(float(line.rpartition(" ")[2]) for line in text.splitlines() if line.split(" ")[0] == name)
 
 
@@ -112,74 +115,86 @@ def copying_seconds(length):
     return time.monotonic() - began
 
 
-def join(chosen):
-    with Cluster() as cluster:
-        cluster.bench("--keys", chosen.keys, "--duration", "1s", "--warmup", "0s")
-        cluster.settled()
-        rows, stop = [], threading.Event()
-        load = threading.Thread(target=stretches, args=(cluster, chosen.keys, chosen.rate, rows, stop))
+def newest(cluster):
+    return max(cluster.nodes().values(), key=lambda node: int(node["id"].rpartition("-")[2]))
+
+
+def join(cluster, chosen):
+    cluster.settled()
+    rows, stop = [], threading.Event()
+    load = threading.Thread(target=stretches, args=(cluster, chosen.keys, chosen.rate, rows, stop))
+    if chosen.rate:
         load.start()
         time.sleep(20)
-        before, began = cluster.cpu_seconds(), time.monotonic()
-        dynamo("local", "add-node", "--dir", cluster.dir)
-        ended = time.monotonic()
-        after = cluster.cpu_seconds()
-        stop.set()
+    before, began = cluster.cpu_seconds(), time.monotonic()
+    dynamo("local", "add-node", "--dir", cluster.dir)
+    ended = time.monotonic()
+    after = cluster.cpu_seconds()
+    stop.set()
+    if chosen.rate:
         load.join()
-        new = cluster.nodes()[f"node-{NODES + 1}"]
-        held = sum(file.stat().st_size for file in pathlib.Path(new["dir"]).rglob("*") if file.is_file()) if "dir" in new else 0
-        keys = metric(NODES + 1, "dynamo_keys")
-    quiet = [row for row in rows if row[1] < began]
-    joining = [row for row in rows if row[0] >= began and row[1] <= ended]
-    copied = int(keys) * 1024
-    row = {"what": "join", "keys": chosen.keys, "rate": chosen.rate, "keys_got": int(keys), "bytes_on_its_disk": held,
-           "join_s": round(ended - began, 2), "copy_s": round(copying_seconds(copied), 2), "node_cpu_s": round(after - before, 2),
-           "stretches": [len(quiet), len(joining)], "errors": sum(row["errors"] for _, _, row in rows)}
-    for kind in ("reads", "writes"):
-        if quiet and joining:
-            row[f"{kind}_p99_ms"] = [p99_ms(quiet, kind), p99_ms(joining, kind)]
+    new = newest(cluster)
+    keys = int(metric(new, "dynamo_keys"))
+    row = {"what": chosen.what, "keys": chosen.keys, "rate": chosen.rate, "keys_got": keys, "join_s": round(ended - began, 2),
+           "copy_s": round(copying_seconds(keys * 1024), 2), "node_cpu_s": round(after - before, 2)}
+    if chosen.rate:
+        quiet = [row for row in rows if row[1] < began]
+        joining = [row for row in rows if row[0] >= began and row[1] <= ended]
+        row |= {"stretches": [len(quiet), len(joining)], "errors": sum(row["errors"] for _, _, row in rows)}
+        for kind in ("reads", "writes"):
+            if quiet and joining:
+                row[f"{kind}_p99_ms"] = [p99_ms(quiet, kind), p99_ms(joining, kind)]
+    dynamo("local", "remove-node", new["id"], "--dir", cluster.dir)
     return row
 
 
-def at_last_node(key, endpoint):
-    before = metric(NODES, "dynamo_keys")
+def at_last_node(cluster, key, endpoint):
+    before = metric(newest(cluster), "dynamo_keys")
     dynamo("put", key, "value", "--bucket", "strict", *endpoint)
     time.sleep(0.5)
-    return metric(NODES, "dynamo_keys") > before
+    return metric(newest(cluster), "dynamo_keys") > before
 
 
-def idle(chosen):
-    with Cluster() as cluster:
-        cluster.bench("--keys", chosen.keys, "--value-size", 16, "--duration", "1s", "--warmup", "0s")
-        cluster.settled()
-        cpu, sent, began = cluster.cpu_seconds(), loopback_bytes(), time.monotonic()
-        time.sleep(60)
-        lasted = time.monotonic() - began
-        row = {"what": "idle", "keys": chosen.keys, "cpu_percent_of_a_core_a_node": round((cluster.cpu_seconds() - cpu) / lasted / NODES * 100, 2),
-               "loopback_bytes_per_minute_a_node": round((loopback_bytes() - sent) / lasted / NODES * 60)}
-        endpoint = ("--endpoint", f"127.0.0.1:{PORT}")
+def idle(cluster, chosen):
+    cluster.settled()
+    cpu, sent, began = cluster.cpu_seconds(), loopback_bytes(), time.monotonic()
+    time.sleep(60)
+    lasted = time.monotonic() - began
+    row = {"what": "idle", "keys": chosen.keys, "cpu_percent_of_a_core_a_node": round((cluster.cpu_seconds() - cpu) / lasted / NODES * 100, 2),
+           "loopback_bytes_per_minute_a_node": round((loopback_bytes() - sent) / lasted / NODES * 60)}
+    endpoint = ("--endpoint", f"127.0.0.1:{PORT}")
+    if "strict" not in dynamo("bucket", "list", *endpoint):
         dynamo("bucket", "create", "strict", "--strict", *endpoint)
-        key = next(key for key in map("probe-{}".format, range(100)) if at_last_node(key, endpoint))
-        dynamo("local", "kill-node", "node-5", "--dir", cluster.dir)
-        dynamo("delete", key, "--bucket", "strict", *endpoint)
-        dynamo("local", "restart-node", "node-5", "--dir", cluster.dir)
-        began = time.monotonic()
-        while not metric(NODES, "dynamo_tombstones"):
-            time.sleep(0.05)
-        row["one_key_mended_s"] = round(time.monotonic() - began, 2)
-        return row
+    key = next(key for key in (f"probe-{random.random()}" for _ in range(100)) if at_last_node(cluster, key, endpoint))
+    last = newest(cluster)["id"]
+    dynamo("local", "kill-node", last, "--dir", cluster.dir)
+    dynamo("delete", key, "--bucket", "strict", *endpoint)
+    dynamo("local", "restart-node", last, "--dir", cluster.dir)
+    began = time.monotonic()
+    while not metric(newest(cluster), "dynamo_tombstones"):
+        time.sleep(0.05)
+    row["one_key_mended_s"] = round(time.monotonic() - began, 2)
+    # The next round counts tombstones, too.
+    dynamo("put", key, "again", "--bucket", "strict", *endpoint)
+    while metric(newest(cluster), "dynamo_tombstones"):
+        time.sleep(0.05)
+    return row
 
 
 def main():
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    arguments.add_argument("what", choices=["join", "idle"])
+    arguments.add_argument("what", choices=["join", "quick", "idle"])
     arguments.add_argument("--keys", type=int, default=None)
     arguments.add_argument("--rate", type=int, default=500)
     arguments.add_argument("--rounds", type=int, default=3)
     chosen = arguments.parse_args()
-    chosen.keys = chosen.keys or (1 << 20 if chosen.what == "join" else 1_000_000)
-    for _ in range(chosen.rounds):
-        print(json.dumps({"join": join, "idle": idle}[chosen.what](chosen)), flush=True)
+    chosen.keys = chosen.keys or (1_000_000 if chosen.what == "idle" else 1 << 20)
+    chosen.rate = chosen.rate if chosen.what == "join" else 0
+    with Cluster() as cluster:
+        cluster.bench("--keys", chosen.keys, "--value-size", 16 if chosen.what == "idle" else 1024, "--concurrency", 128,
+                      "--duration", "1s", "--warmup", "0s")
+        for _ in range(chosen.rounds):
+            print(json.dumps({"join": join, "quick": join, "idle": idle}[chosen.what](cluster, chosen)), flush=True)
 
 
 if __name__ == "__main__":

@@ -252,6 +252,8 @@ pub enum ChangeError {
     Unknown,
     /// This node's disk failed, or it is not ready. Nothing was changed.
     Unable(String),
+    /// It can't be made as it is; in words that say that nothing was changed.
+    Refused(String),
 }
 
 impl std::fmt::Display for ChangeError {
@@ -265,6 +267,7 @@ impl std::fmt::Display for ChangeError {
             Self::Unknown => f.write_str(
                 "too few members answered in time: the change may have begun or not; look at `dynamo ring status` before you try again",
             ),
+            Self::Refused(what) => f.write_str(what),
             Self::Unable(what) => write!(f, "{what}: nothing was changed"),
         }
     }

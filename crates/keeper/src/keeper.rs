@@ -16,7 +16,7 @@ use crate::{
     adopt::{Learning, Refused},
     collect::{self, Collecting},
     doubt::{DOUBT_REQUEST, Doubt},
-    effect::{Effect, Effects, StoreAsk},
+    effect::{ChangeError, Effect, Effects, StoreAsk},
     fill::Fill,
     jobs::{JobEffect, Jobs, Owner},
     leftovers::Leftover,
@@ -321,6 +321,15 @@ impl Keeper {
     /// Asks for a change: `charter` is to be the register's value after version `expected`. [`Effect::Done`] tells what came
     /// of it.
     pub fn change(&mut self, request: u64, expected: u64, charter: Charter, at: &Situation<'_>, effects: &mut Effects) {
+        let begins = charter.change().is_some_and(|change| change.id > expected);
+        let charter = match charter.clone().with_lives(|id| self.recall.newest_life(id)) {
+            Ok(charter) => charter,
+            Err(error) if begins => {
+                let result = Err(ChangeError::Refused(error.to_string()));
+                return effects.push(Effect::Done { request, result });
+            }
+            Err(_) => charter,
+        };
         let mut out = Vec::new();
         self.registry.change(request, expected, charter, at.now, &mut out);
         self.registered(out, at, effects);

@@ -153,10 +153,14 @@ impl Recall {
         self.own.is_none() || self.known
     }
 
+    /// The newest life of a node that is remembered; 0 for none.
+    pub(crate) fn newest_life(&self, node: NodeId) -> u64 {
+        self.marks.range((node, 0)..=(node, u64::MAX)).next_back().map_or(0, |((_, life), _)| *life)
+    }
+
     /// What is remembered of this life, and the newest life of the node.
     fn of(&self, node: NodeId, life: u64) -> (Option<Mark>, u64) {
-        let lives = self.marks.range((node, 0)..=(node, u64::MAX));
-        (self.marks.get(&(node, life)).copied(), lives.map(|((_, life), _)| *life).max().unwrap_or(0))
+        (self.marks.get(&(node, life)).copied(), self.newest_life(node))
     }
 
     /// A node tells of its start: whether this is news that has to be durable before it is answered. None: too much is

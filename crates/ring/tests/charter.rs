@@ -74,6 +74,34 @@ fn a_leave_ends_with_the_life_of_the_node_among_those_gone_and_it_may_not_return
     assert_eq!(gone.begin(4, back).unwrap().turn().unwrap().voter(leaves).unwrap().incarnation, 45);
 }
 
+/// Whoever began the change may know a node by configuration only. A life that is not written down when it goes could come
+/// back, with what was collected since.
+#[test]
+fn lives_that_the_planner_does_not_know_are_filled_in_or_the_change_is_refused() {
+    let charter = first(4);
+    let leaves = NodeId(4);
+    let leave = |lost: Vec<NodeId>| {
+        let moves = charter.ring().partitions().iter().filter(|at| charter.ring().owner(*at).id == leaves);
+        let moves = moves.map(|partition| Move { partition, to: NodeId(u128::from(partition.0 % 3) + 1) }).collect();
+        let (members, lives) = ((1..=3).map(member).collect(), BTreeMap::from([(leaves, 0)]));
+        let what = "node-4 leaves".into();
+        charter.begin(2, Proposed { what, members, steps: vec![moves], lost, accept_loss: false, lives }).unwrap()
+    };
+    assert_eq!(leave(vec![]).with_lives(|_| 0), Err(CharterError::Unheard("node-4".into())));
+    let gone = leave(vec![]).with_lives(|_| 44).unwrap().turn().unwrap();
+    assert!(gone.gone().contains(&Gone { id: leaves, incarnation: 44 }));
+    // Down for good, and nobody ever saw its disk.
+    assert!(leave(vec![leaves]).with_lives(|_| 0).is_ok());
+    let mut back = join(&gone, &[1], 1);
+    back.members.pop();
+    back.members.push(member(4));
+    back.steps[0][0].to = leaves;
+    back.lives = BTreeMap::from([(leaves, 0)]);
+    let back = gone.begin(4, back).unwrap();
+    assert_eq!(back.clone().with_lives(|_| 44), Err(CharterError::Returned("node-4".into())));
+    assert_eq!(back.with_lives(|_| 45).unwrap().turn().unwrap().voter(leaves).unwrap().incarnation, 45);
+}
+
 #[test]
 fn one_change_at_a_time_and_each_must_make_rings() {
     let charter = first(4);

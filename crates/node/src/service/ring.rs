@@ -73,7 +73,7 @@ impl RingService {
         self.keeper.send(KeeperNews::Asked(Asked::Change { expected, charter: Box::new(charter), reply }));
         let made = made.await.map_err(|_| Status::unavailable("the node is stopping: look at `dynamo ring status`"))?;
         made.map_err(|error| match error {
-            ChangeError::Outdated { .. } => Status::failed_precondition(error.to_string()),
+            ChangeError::Outdated { .. } | ChangeError::Refused(_) => Status::failed_precondition(error.to_string()),
             _ => Status::unavailable(error.to_string()),
         })
     }

@@ -22,6 +22,8 @@ pub enum CharterError {
     Nothing,
     /// A node that left or was removed comes with the disk that it had then.
     Returned(String),
+    /// Which life of its disk a node has is not known to the one who plans the change.
+    Unheard(String),
     /// No such member.
     NoMember(NodeId),
     /// A step makes no ring.
@@ -48,6 +50,10 @@ impl fmt::Display for CharterError {
             Self::Returned(name) => write!(
                 f,
                 "{name} left this cluster or was removed with the disk that it has: nothing was changed; start it with an empty data directory to let it join as a new node"
+            ),
+            Self::Unheard(name) => write!(
+                f,
+                "this node has not heard of {name} itself since it started: nothing was changed; try again in a second, or at another node"
             ),
             Self::NoMember(id) => write!(f, "node {id} is no member of the ring: nothing was changed"),
             Self::Ring(error) => write!(f, "a step of the change makes no ring: {error}; nothing was changed"),

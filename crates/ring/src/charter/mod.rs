@@ -212,6 +212,30 @@ impl Charter {
         Ok(begun)
     }
 
+    /// Fills in the lives of those who take part that the one who began the change did not know: he may have started a moment
+    /// ago and know them by configuration only. `newest` is what is remembered of a node, 0 for nothing. A life that nobody
+    /// writes down when it goes could come back.
+    ///
+    /// # Errors
+    /// The life of one who joins or leaves is still not known, or of one who joins it is gone.
+    pub fn with_lives(mut self, newest: impl Fn(NodeId) -> u64) -> Result<Charter, CharterError> {
+        let Some(change) = &mut self.change else { return Ok(self) };
+        for (id, life) in &mut change.lives {
+            let member = change.members.iter().chain(&change.origin).find(|member| member.id == *id);
+            let name = || member.map_or_else(|| id.to_string(), |member| member.name.clone());
+            *life = if *life == 0 { newest(*id) } else { *life };
+            let stays = change.members.iter().any(|member| member.id == *id);
+            if stays && self.gone.contains(&Gone { id: *id, incarnation: *life }) {
+                return Err(CharterError::Returned(name()));
+            }
+            // Who is down for good may never have started at all.
+            if *life == 0 && !change.lost.contains(id) {
+                return Err(CharterError::Unheard(name()));
+            }
+        }
+        Ok(self)
+    }
+
     /// The step is done: its ring is the settled one. None without a change.
     pub fn turn(&self) -> Option<Charter> {
         let mut change = self.change.clone()?;

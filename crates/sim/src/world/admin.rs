@@ -61,7 +61,7 @@ impl Kernel {
                 self.check_no_majority(node);
             }
             Err(ChangeError::Unknown) => cover!("admin.unknown"),
-            Err(ChangeError::Unable(_)) => cover!("admin.unable"),
+            Err(ChangeError::Unable(_) | ChangeError::Refused(_)) => cover!("admin.unable"),
         }
         say!(self, "node-{node} has not made the change {edit:?}: {result:?}");
         self.edit_again(number, tries);

@@ -328,6 +328,7 @@ impl Keeper {
                 let result = Err(ChangeError::Refused(error.to_string()));
                 return effects.push(Effect::Done { request, result });
             }
+            // It has begun already: its end must not hang on what is remembered here.
             Err(_) => charter,
         };
         let mut out = Vec::new();

@@ -88,17 +88,15 @@ impl Keeper {
         let partition = question.call.partition;
         let moves = !matches!(question.ask, Ask::Tree { .. });
         let urgent = self.sealed.contains(&partition);
-        // Nobody goes before those that wait.
-        let turn = self.waiting.is_empty() && self.slices.take(self.class_of(partition), 0, at.now);
-        if moves && !urgent && !turn {
-            if self.waiting.0.len() < HELD_MAX {
-                self.waiting.0.push_back(Held { since: at.now, from, call, question });
-            } else {
-                self.busy(call, &question, effects);
-            }
-            return;
+        // Steps down the tree cost next to nothing, and say nothing of what is wanted. Else nobody goes before those that wait.
+        let free = !moves || urgent;
+        if free || (self.waiting.is_empty() && self.slices.take(self.class_of(partition), 0, at.now)) {
+            self.answer_comparison(from, call, question, at, effects);
+        } else if self.waiting.0.len() < HELD_MAX {
+            self.waiting.0.push_back(Held { since: at.now, from, call, question });
+        } else {
+            self.busy(call, &question, effects);
         }
-        self.answer_comparison(from, call, question, at, effects);
     }
 
     /// Answers what has waited, as far as it may.
@@ -119,7 +117,7 @@ impl Keeper {
         }
     }
 
-    /// What was read for a peer, or taken from it, counts like this node's own.
+    /// What was read for a peer counts like this node's own; what it pushed was counted when it came.
     pub(crate) fn moved_for_peer(&mut self, answer: &Compared, now: u64) {
         let bytes: u64 = match &answer.reply {
             Reply::Fetched(found) => found.iter().map(|stored| stored.set_bytes()).sum(),

@@ -14,7 +14,7 @@ mod answers;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use dynamo_keeper::{StoreAsk, StoreDone, collect::Item};
+use dynamo_keeper::{StoreAsk, StoreDone, collect::Item, registry};
 use dynamo_ring::Partition;
 use dynamo_storage::{Op, Outcome, Read, RecordKey, StoreError};
 use dynamo_transfer::{MergeRefusal, Record};
@@ -22,6 +22,17 @@ use dynamo_version::Mode;
 
 /// Records of one page at most, beside its bytes.
 const PAGE_MAX: usize = 4096;
+
+/// The keeper's values: what it has to be given at its start, in the order of [`dynamo_keeper::Kept`] and of what follows it.
+pub const KEYS: [&str; 7] = [
+    registry::STATE_KEY,
+    registry::KNOWN_KEY,
+    registry::LIVES_KEY,
+    dynamo_keeper::WHOLE_KEY,
+    dynamo_keeper::STARTS_KEY,
+    dynamo_keeper::CLEAR_KEY,
+    dynamo_keeper::LOTS_KEY,
+];
 
 /// Under which name a value of the keeper's stands in the store.
 pub fn meta_key(key: &str) -> Bytes {

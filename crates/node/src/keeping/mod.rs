@@ -16,7 +16,6 @@ use arc_swap::ArcSwap;
 use bytes::Bytes;
 use dynamo_keeper::{
     Answer, ChangeError, Effect, Effects, Found, Keeper, Question, Settings, Situation, Started, StoreDone, Superseded,
-    registry,
 };
 use dynamo_ring::{NodeId, charter::Charter, register::Value};
 use dynamo_transfer::{AnsweringSettings, ComparisonSettings, ScheduleSettings, SliceSettings};
@@ -465,14 +464,3 @@ fn answer(id: u64, place: OwnedPermit<ReplicaReply>, answer: &Answer) {
 pub fn known(keeper: &Keeper) -> (u64, Arc<Charter>, Value) {
     (keeper.version(), keeper.charter().clone(), keeper.known().clone())
 }
-
-/// Under which names the keeper's values stand in the store.
-const KEYS: [&str; 7] = [
-    registry::STATE_KEY,
-    registry::KNOWN_KEY,
-    registry::LIVES_KEY,
-    dynamo_keeper::WHOLE_KEY,
-    dynamo_keeper::STARTS_KEY,
-    dynamo_keeper::CLEAR_KEY,
-    dynamo_keeper::LOTS_KEY,
-];

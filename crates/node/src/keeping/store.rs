@@ -4,14 +4,14 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use dynamo_keeper::{Kept, StoreAsk, StoreDone, Trees, registry};
-use dynamo_keeping::{Asked, Task, meta_key};
+use dynamo_keeping::{Asked, KEYS, Task, meta_key};
 use dynamo_merkle::Tree;
 use dynamo_ring::{Partition, charter::Charter};
 use dynamo_storage::{Outcome, Read, StoreError};
 use dynamo_version::Mode;
 use parking_lot::Mutex;
 
-use super::{KEYS, KeeperEvents, KeeperNews};
+use super::{KeeperEvents, KeeperNews};
 use crate::{
     completion::{Done, LocalStore},
     coordinator::Coordinator,

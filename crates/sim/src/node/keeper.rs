@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use dynamo_keeper::{
     Answer, Effect, Effects, Found, Keeper, Kept, Question, Settings, Situation, Started, Trees, registry,
 };
-use dynamo_keeping::{Task, meta_key};
+use dynamo_keeping::{KEYS, Task, meta_key};
 use dynamo_merkle::Tree;
 use dynamo_ring::{
     NodeId, Partition,
@@ -33,16 +33,6 @@ const LOST_US: u64 = 5_000_000;
 const SAMPLE_US: u64 = 1_000_000;
 /// Set in the numbers of its requests, which share the background links with handoff's.
 pub const MARK: u64 = 1 << 63;
-/// Under which names its values stand in the store.
-const KEYS: [&str; 7] = [
-    registry::STATE_KEY,
-    registry::KNOWN_KEY,
-    registry::LIVES_KEY,
-    dynamo_keeper::WHOLE_KEY,
-    dynamo_keeper::STARTS_KEY,
-    dynamo_keeper::CLEAR_KEY,
-    dynamo_keeper::LOTS_KEY,
-];
 
 /// A keeper, and what is under way for it.
 pub struct Keeping {

@@ -7,7 +7,7 @@ use std::{
     process::{Child, Command, Stdio},
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU8, Ordering},
     },
     time::Duration,
 };
@@ -24,8 +24,10 @@ use dynamo_version::{Actor, Causality, Dot, Mode, Payload, SiblingSet, Timestamp
 use dynamo_wire::{
     CLUSTER_METADATA, NODE_METADATA, PEER_PROTOCOL, PROTOCOL_METADATA,
     v1::{
-        ApplyRequest, KeepAnswer, KeepQuestion, ProgressRequest, PutRequest, RemoveEdit, ReplicaAck, ReplicaRead,
-        ReplicaRefusal, ReplicaReplies, ReplicaReply, ReplicaRequest, ReplicaRequests, ReplicaWrite, RingEdit,
+        ApplyRequest, GossipEnvelope, GossipReceipt, KeepAnswer, KeepQuestion, ProgressRequest, PutRequest, RemoveEdit,
+        ReplicaAck, ReplicaRead, ReplicaRefusal, ReplicaReplies, ReplicaReply, ReplicaRequest, ReplicaRequests,
+        ReplicaWrite, RingEdit,
+        gossip_server::{Gossip, GossipServer},
         kv_client::KvClient,
         replica_client::ReplicaClient,
         replica_refusal::Reason,
@@ -65,8 +67,11 @@ impl Drop for One {
     }
 }
 
+/// An address of its own each time: a port of 127.0.0.1 can go to an outgoing connection before a node listens there.
 fn free() -> String {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    static NEXT: AtomicU8 = AtomicU8::new(1);
+    let host = NEXT.fetch_add(1, Ordering::Relaxed);
+    let listener = std::net::TcpListener::bind(format!("127.77.{}.{host}:0", std::process::id() % 256)).unwrap();
     listener.local_addr().unwrap().to_string()
 }
 
@@ -163,9 +168,10 @@ impl One {
         let epoch = charters.last().unwrap().ring().epoch();
         self.question(&Question::Tell(value)).await;
         // It says so itself: what a member sends under that epoch is not too new for it any more.
-        while matches!(self.write(self.id("b"), epoch).await, Err((Reason::Behind, ..))) {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
+        until(async || {
+            (self.write(self.id("b"), epoch).await.map_err(|why| why.0) != Err(Reason::Behind)).then_some(())
+        })
+        .await;
         epoch
     }
 
@@ -188,13 +194,27 @@ impl One {
 }
 
 /// The other member: takes writes once it is told to, and remembers under which epoch they came.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 struct Other {
+    id: NodeId,
+    address: String,
     takes: Arc<AtomicBool>,
+    refused: Arc<AtomicBool>,
     taken: Arc<Mutex<Vec<(u64, ReplicaWrite)>>>,
 }
 
 impl Other {
+    /// It answers at this address from now on.
+    fn start(id: NodeId, address: String) -> Other {
+        let listen = address.parse().unwrap();
+        let (takes, refused, taken) = Default::default();
+        let other = Other { id, address, takes, refused, taken };
+        let server = Server::builder().add_service(ReplicaServer::new(other.clone()));
+        let server = server.add_service(GossipServer::new(other.clone()));
+        tokio::spawn(async move { server.serve(listen).await.unwrap() });
+        other
+    }
+
     fn reply(&self, ReplicaRequest { id, epoch, request }: ReplicaRequest) -> ReplicaReply {
         let reply = match request {
             Some(replica_request::Request::Keep(_)) => {
@@ -204,7 +224,10 @@ impl Other {
                 self.taken.lock().push((epoch, write));
                 Reply::Ack(ReplicaAck { durable: true })
             }
-            _ => Reply::Refusal(ReplicaRefusal { reason: Reason::Overloaded as i32, ..ReplicaRefusal::default() }),
+            _ => {
+                self.refused.store(true, Ordering::Relaxed);
+                Reply::Refusal(ReplicaRefusal { reason: Reason::Overloaded as i32, ..ReplicaRefusal::default() })
+            }
         };
         ReplicaReply { id, reply: Some(reply) }
     }
@@ -225,6 +248,28 @@ impl Replica for Other {
         });
         Ok(Response::new(Box::pin(replies)))
     }
+}
+
+/// Who gives no receipts is down, and nothing is handed over to it.
+#[tonic::async_trait]
+impl Gossip for Other {
+    async fn tell(&self, _: Request<GossipEnvelope>) -> Result<Response<GossipReceipt>, Status> {
+        let from = Bytes::copy_from_slice(&self.id.0.to_be_bytes());
+        Ok(Response::new(GossipReceipt { from, address: self.address.clone() }))
+    }
+}
+
+/// Asks until there is an answer. What never comes fails the test instead of holding it up for ever.
+async fn until<T>(mut ask: impl AsyncFnMut() -> Option<T>) -> T {
+    let asks = async {
+        loop {
+            if let Some(answer) = ask().await {
+                return answer;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(120), asks).await.expect("it did not come about within two minutes")
 }
 
 fn answer(reply: Reply) -> Result<Option<u64>, (Reason, String, u64)> {
@@ -284,22 +329,17 @@ async fn a_refusal_of_what_is_too_old_names_the_fence() {
 /// It was refused under epoch 1, and nothing of epoch 1 is taken any more when it is delivered.
 #[tokio::test]
 async fn a_hint_that_was_kept_before_the_ring_turned_is_handed_over_under_the_newer_one() {
-    let (other, b) = (Other::default(), free());
-    let server = Server::builder().add_service(ReplicaServer::new(other.clone())).serve(b.parse().unwrap());
-    tokio::spawn(server);
+    let b = free();
     let node = One::start_with(&b);
+    let other = Other::start(node.id("b"), b);
     let mut kv = KvClient::new(channel(&node.client).await);
     kv.put(put("hinted")).await.unwrap();
+    until(async || other.refused.load(Ordering::Relaxed).then_some(())).await;
     let barrier = node.first().raise_barrier(3).unwrap();
     assert_eq!(node.learns(&[barrier]).await, 2);
     other.takes.store(true, Ordering::Relaxed);
     let of_key = |(_, write): &&(u64, ReplicaWrite)| write.key == "hinted" && write.hint_for.is_empty();
-    let (epoch, write) = loop {
-        if let Some(taken) = other.taken.lock().iter().find(of_key) {
-            break taken.clone();
-        }
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    };
+    let (epoch, write) = until(async || other.taken.lock().iter().find(of_key).cloned()).await;
     let set = SiblingSet::decode(write.set).unwrap();
     assert_eq!((epoch, &set.values()[..]), (2, &[&Bytes::from("v")][..]));
 }
@@ -319,9 +359,7 @@ async fn who_left_and_does_not_answer_may_be_given_up() {
     let edits = vec![RingEdit { edit: Some(Edit::Remove(RemoveEdit { node: "b".into() })) }];
     let applied = admin.apply(ApplyRequest { edits, ..ApplyRequest::default() }).await.unwrap().into_inner();
     assert_eq!((applied.change, applied.steps), (4, 0));
-    while waits(&mut admin).await == ["b"] {
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    until(async || (waits(&mut admin).await != ["b"]).then_some(())).await;
     let (reason, why, _) = node.write(node.id("b"), 2).await.unwrap_err();
     assert!(reason == Reason::Sealed && why.contains("empty data directory"), "{why}");
 }

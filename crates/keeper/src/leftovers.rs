@@ -1,7 +1,7 @@
 //! Partitions of which this node has records and is no home any more: they are handed over to all homes, then let go.
 //!
 //! Nobody waits for that, and a deletion holds up the requests behind it: one partition at a time, a few records at a time,
-//! out of the transfers' share.
+//! out of a small share of its own: else the rest of a change would wait until its beginning is tidied up.
 
 use std::collections::BTreeSet;
 
@@ -103,7 +103,7 @@ impl Keeper {
         let next = self.leftovers.iter().find(|(_, leftover)| ready(leftover)).map(|(partition, _)| *partition);
         let (epoch, limit) = (charter.ring().epoch(), self.settings.forget_max);
         let Some(partition) = next else { return };
-        if !self.slices_take(Class::Transfers, limit as u64 * FORGET_BYTES, at.now) {
+        if !self.slices_take(Class::Forget, limit as u64 * FORGET_BYTES, at.now) {
             return;
         }
         let leftover = self.leftovers.get_mut(&partition).expect("just seen");

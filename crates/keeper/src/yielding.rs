@@ -1,7 +1,7 @@
 //! Background work yields to the requests (§6.5): what this node moves for itself, and what it reads and merges for others,
 //! comes out of one rate. The other side's controller does not see this node's clients, so each looks after its own.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 use dynamo_ring::NodeId;
 use dynamo_transfer::{Answer as Compared, Ask, Class, PartitionView, Question, Refused, Reply, SliceState};
@@ -16,7 +16,7 @@ use crate::{
 /// Questions of others that wait for their turn; beyond that they are refused, and asked again later.
 const HELD_MAX: usize = 256;
 /// How long one waits, microseconds: well below what makes the one who asks give it up.
-const HELD_US: u64 = 2_500_000;
+const HELD_US: u64 = 3_500_000;
 /// Least and greatest piece that a comparison is granted at once, bytes.
 const PIECE_BYTES: (u64, u64) = (16 << 10, 64 << 10);
 
@@ -29,7 +29,7 @@ struct Held {
     question: Question,
 }
 
-/// Questions that wait.
+/// Questions that wait, the oldest first.
 #[derive(Debug, Default)]
 pub(crate) struct Waiting(VecDeque<Held>);
 
@@ -88,9 +88,12 @@ impl Keeper {
         let partition = question.call.partition;
         let moves = !matches!(question.ask, Ask::Tree { .. });
         let urgent = self.sealed.contains(&partition);
-        // Steps down the tree cost next to nothing, and say nothing of what is wanted. Else nobody goes before those that wait.
+        // Steps down the tree cost next to nothing, and say nothing of what is wanted. Else nobody goes before those that wait
+        // for the same share.
         let free = !moves || urgent;
-        if free || (self.waiting.is_empty() && self.slices.take(self.class_of(partition), 0, at.now)) {
+        let class = self.class_of(partition);
+        let first = || self.waiting.0.iter().all(|held| self.class_of(held.question.call.partition) != class);
+        if free || (first() && self.slices.take(class, 0, at.now)) {
             self.answer_comparison(from, call, question, at, effects);
         } else if self.waiting.0.len() < HELD_MAX {
             self.waiting.0.push_back(Held { since: at.now, from, call, question });
@@ -101,18 +104,24 @@ impl Keeper {
 
     /// Answers what has waited, as far as it may.
     pub(crate) fn answer_waiting(&mut self, at: &Situation<'_>, effects: &mut Effects) {
-        while let Some(held) = self.waiting.0.front() {
-            let partition = held.question.call.partition;
+        let mut place = 0;
+        // The classes that have had their part: who waits for another is not held up behind them.
+        let mut spent = BTreeSet::new();
+        while let Some(held) = self.waiting.0.get(place) {
+            let (partition, class) = (held.question.call.partition, self.class_of(held.question.call.partition));
             let late = at.now.saturating_sub(held.since) > HELD_US;
-            let urgent = self.sealed.contains(&partition);
-            if !late && !urgent && !self.slices.take(self.class_of(partition), 0, at.now) {
-                return;
+            let goes =
+                self.sealed.contains(&partition) || !spent.contains(&class) && self.slices.take(class, 0, at.now);
+            if !late && !goes {
+                spent.insert(class);
+                place += 1;
+                continue;
             }
-            let Some(Held { from, call, question, .. }) = self.waiting.0.pop_front() else { return };
-            if late {
-                self.busy(call, &question, effects);
-            } else {
+            let Some(Held { from, call, question, .. }) = self.waiting.0.remove(place) else { return };
+            if goes {
                 self.answer_comparison(from, call, question, at, effects);
+            } else {
+                self.busy(call, &question, effects);
             }
         }
     }

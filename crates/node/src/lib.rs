@@ -22,6 +22,7 @@ mod handoff;
 mod http;
 pub mod identity;
 mod keeping;
+mod latency;
 mod link;
 mod listen;
 mod membership;

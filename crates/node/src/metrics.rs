@@ -1,14 +1,13 @@
 //! The node's figures for Prometheus. Handles are made once: counting is an atomic addition, without lock or allocation.
 
-use std::{
-    sync::atomic::{AtomicU64, Ordering},
-    time::Duration,
-};
+use std::time::Duration;
 
 use dynamo_wire::v1::ErrorCode;
 use metrics::{
     Counter, Gauge, Histogram, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram,
 };
+
+use crate::latency::{Fared, Foreground, Quantiles};
 
 /// All counters of the request path.
 pub struct NodeMetrics {
@@ -50,7 +49,7 @@ pub struct NodeMetrics {
     background_rate: Gauge,
     background_p99: Gauge,
     background_target: Gauge,
-    background_bytes: [Gauge; 4],
+    background_bytes: [Gauge; dynamo_transfer::CLASSES],
     stalest: Gauge,
     scrub_damaged: Gauge,
     scrub_passes: Gauge,
@@ -60,7 +59,7 @@ pub struct NodeMetrics {
     collect_given_up: Gauge,
     collect_waiting: Gauge,
     latency: Quantiles,
-    foreground: Quantiles,
+    foreground: Foreground,
 }
 
 impl NodeMetrics {
@@ -168,7 +167,7 @@ impl NodeMetrics {
             background_rate: gauge!("dynamo_background_rate_bytes_per_second"),
             background_p99: gauge!("dynamo_background_foreground_p99_seconds"),
             background_target: gauge!("dynamo_background_target_p99_seconds"),
-            background_bytes: ["hints", "transfers", "anti-entropy", "scrub"]
+            background_bytes: ["hints", "transfers", "anti-entropy", "scrub", "forget"]
                 .map(|class| gauge!("dynamo_background_bytes", "class" => class)),
             stalest: gauge!("dynamo_anti_entropy_stalest_seconds"),
             scrub_damaged: gauge!("dynamo_scrub_damaged_records"),
@@ -179,7 +178,7 @@ impl NodeMetrics {
             collect_given_up: gauge!("dynamo_collect_rounds_given_up"),
             collect_waiting: gauge!("dynamo_collect_waiting_for"),
             latency: Quantiles::default(),
-            foreground: Quantiles::default(),
+            foreground: Foreground::default(),
         }
     }
 
@@ -221,9 +220,9 @@ impl NodeMetrics {
         self.scrub_passes.set(passes as f64);
     }
 
-    /// The 99th percentile of recent requests in microseconds, if there were enough to tell; halves what it remembers.
-    pub fn foreground_p99_us(&self) -> Option<u64> {
-        self.foreground.take(0.99)
+    /// How the requests fared since the last time that this could be told.
+    pub fn foreground(&self, now_us: u64) -> Fared {
+        self.foreground.look(now_us)
     }
 
     /// A get was answered.
@@ -261,91 +260,5 @@ impl NodeMetrics {
 impl Default for NodeMetrics {
     fn default() -> Self {
         Self::new()
-    }
-}
-
-/// A histogram of latencies that forgets: four buckets an octave, halved at each reading.
-struct Quantiles {
-    buckets: [AtomicU64; Quantiles::BUCKETS],
-}
-
-impl Default for Quantiles {
-    fn default() -> Self {
-        Self { buckets: std::array::from_fn(|_| AtomicU64::new(0)) }
-    }
-}
-
-impl Quantiles {
-    const BUCKETS: usize = 128;
-    const ENOUGH: u64 = 100;
-
-    fn record(&self, us: u64) {
-        self.buckets[Self::bucket(us)].fetch_add(1, Ordering::Relaxed);
-    }
-
-    fn bucket(us: u64) -> usize {
-        let us = us.max(4);
-        let octave = us.ilog2() as usize;
-        let quarter = (us >> (octave - 2)) as usize & 3;
-        (octave * 4 + quarter).min(Self::BUCKETS - 1)
-    }
-
-    /// The upper end of a bucket.
-    fn upper(bucket: usize) -> u64 {
-        (5 + (bucket % 4) as u64) << (bucket / 4).saturating_sub(2)
-    }
-
-    fn take(&self, quantile: f64) -> Option<u64> {
-        let mut counts = [0; Self::BUCKETS];
-        for (count, bucket) in counts.iter_mut().zip(&self.buckets) {
-            *count = bucket.load(Ordering::Relaxed);
-            bucket.fetch_sub(*count / 2, Ordering::Relaxed);
-        }
-        let total: u64 = counts.iter().sum();
-        if total < Self::ENOUGH {
-            return None;
-        }
-        let rank = (total as f64 * quantile) as u64;
-        let mut seen = 0;
-        counts
-            .iter()
-            .position(|count| {
-                seen += count;
-                seen > rank
-            })
-            .map(Self::upper)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_quantile_is_within_a_quarter_octave() {
-        let quantiles = Quantiles::default();
-        for us in 1..=10_000 {
-            quantiles.record(us);
-        }
-        let p95 = quantiles.take(0.95).unwrap();
-        assert!((9_500..=12_000).contains(&p95), "{p95}");
-    }
-
-    #[test]
-    fn too_few_samples_give_no_quantile() {
-        let quantiles = Quantiles::default();
-        quantiles.record(5);
-        assert_eq!(quantiles.take(0.95), None);
-    }
-
-    #[test]
-    fn old_samples_are_forgotten() {
-        let quantiles = Quantiles::default();
-        (0..10_000).for_each(|_| quantiles.record(1_000_000));
-        for _ in 0..20 {
-            quantiles.take(0.95);
-            (0..200).for_each(|_| quantiles.record(100));
-        }
-        assert!(quantiles.take(0.95).unwrap() < 200);
     }
 }

@@ -10,8 +10,8 @@ use crate::slices::SliceSettings;
 
 /// Windows of work after which it rests.
 const WORK_WINDOWS: u64 = 40;
-/// For so many windows it goes at the least rate then. The first of them still remembers the work.
-const REST_WINDOWS: u64 = 4;
+/// It goes at the least rate then until the foreground was seen so often: in the first stretch what was begun is ended.
+const REST_SAMPLES: u32 = 2;
 /// A target below this is not worth yielding for, microseconds.
 const UNFELT_US: u64 = 1_000;
 
@@ -34,8 +34,6 @@ pub(crate) struct Controller {
     p99_us: Option<u64>,
     /// The foreground's percentile without background work.
     quiet_us: Option<u64>,
-    /// The last sample was without it.
-    was_quiet: bool,
     /// The worst since the rate was changed.
     worst_us: u64,
     /// Somebody wanted more since then.
@@ -44,7 +42,8 @@ pub(crate) struct Controller {
     changed_at: u64,
     /// Since when it has been working without a rest.
     working_since: u64,
-    resting_until: Option<u64>,
+    /// It rests for so many samples more.
+    resting: u32,
 }
 
 impl Controller {
@@ -56,22 +55,21 @@ impl Controller {
             idle: false,
             p99_us: None,
             quiet_us: None,
-            was_quiet: false,
             worst_us: 0,
             wanted_more: false,
             sampled_at: now,
             changed_at: now,
             working_since: now,
-            resting_until: None,
+            resting: 0,
         }
     }
 
     /// What may be moved at present, bytes per second. With no foreground traffic at all it is the greatest.
     pub(crate) fn rate(&self) -> u64 {
-        match (self.idle, self.resting_until) {
+        match (self.idle, self.resting) {
             (true, _) => self.settings.rate_max_bytes_per_s,
-            (false, Some(_)) => self.settings.rate_min_bytes_per_s,
-            (false, None) => self.rate_bytes_per_s,
+            (false, 0) => self.rate_bytes_per_s,
+            (false, _) => self.settings.rate_min_bytes_per_s,
         }
     }
 
@@ -110,35 +108,32 @@ impl Controller {
         (self.worst_us, self.wanted_more, self.changed_at) = (0, false, now);
     }
 
-    /// Two quiet samples in a row: the first may remember what was before.
+    /// It falls faster than it rises: a morning's import must not be the measure of the quiet hour after it.
     fn learn(&mut self, p99_us: Option<u64>, work: Work, now: u64) {
         let elapsed = now.saturating_sub(self.sampled_at);
         self.sampled_at = self.sampled_at.max(now);
         let least = u128::from(self.settings.rate_min_bytes_per_s) * u128::from(elapsed) / 1_000_000;
-        let quiet = u128::from(work.taken_bytes) <= least;
-        if let (true, true, Some(p99)) = (quiet, self.was_quiet, p99_us) {
-            let before = self.quiet_us.unwrap_or(p99);
-            self.quiet_us = Some(before - before / 4 + p99 / 4);
+        if u128::from(work.taken_bytes) > least {
+            return;
         }
-        self.was_quiet = quiet;
-        if quiet {
-            self.working_since = now;
+        self.working_since = now;
+        if let Some(p99) = p99_us {
+            let before = self.quiet_us.unwrap_or(p99);
+            self.quiet_us = Some(if p99 < before { before / 2 + p99 / 2 } else { before - before / 4 + p99 / 4 });
         }
     }
 
     /// Begins and ends rests. What is seen during one says nothing of the rate.
     fn rests(&mut self, now: u64) -> bool {
-        let windows = |count: u64| count.saturating_mul(self.settings.window_us);
-        match self.resting_until {
-            Some(until) if now < until => return true,
-            Some(_) => {
-                (self.resting_until, self.working_since) = (None, now);
+        let longest = WORK_WINDOWS.saturating_mul(self.settings.window_us);
+        match self.resting {
+            0 if !self.idle && now >= self.working_since.saturating_add(longest) => self.resting = REST_SAMPLES,
+            0 => return false,
+            1 => {
+                (self.resting, self.working_since) = (0, now);
                 (self.worst_us, self.wanted_more, self.changed_at) = (0, false, now);
             }
-            None if !self.idle && now >= self.working_since.saturating_add(windows(WORK_WINDOWS)) => {
-                self.resting_until = Some(now.saturating_add(windows(REST_WINDOWS)));
-            }
-            None => return false,
+            _ => self.resting -= 1,
         }
         true
     }

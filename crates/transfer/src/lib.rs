@@ -31,4 +31,4 @@ pub use comparison::{
 pub use delivery::{Delivery, DeliverySettings, Effect, Effects, HintMeta, Progress, Refusal};
 pub use encode::{DecodeError, FORMAT};
 pub use question::{Answer, Ask, MergeRefusal, Page, Question, Record, Refused, Reply, StoreFailed, Stored};
-pub use slices::{Class, ClassState, SliceSettings, SliceState, Slices};
+pub use slices::{CLASSES, Class, ClassState, SliceSettings, SliceState, Slices};

@@ -14,6 +14,9 @@
 
 use crate::controller::{Controller, Work};
 
+/// So many classes there are.
+pub const CLASSES: usize = 5;
+
 /// What moves bytes in the background.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum Class {
@@ -25,11 +28,13 @@ pub enum Class {
     AntiEntropy,
     /// Reading everything to find damage.
     Scrub,
+    /// Deletion of what this node is no home of any more: nobody waits for it, and others may for what it would hold up.
+    Forget,
 }
 
 impl Class {
     /// All of them, in the order of [`SliceSettings::weights`].
-    pub const ALL: [Class; 4] = [Class::Hints, Class::Transfers, Class::AntiEntropy, Class::Scrub];
+    pub const ALL: [Class; CLASSES] = [Class::Hints, Class::Transfers, Class::AntiEntropy, Class::Scrub, Class::Forget];
 }
 
 /// Bounds of background work.
@@ -55,7 +60,7 @@ pub struct SliceSettings {
     /// What may be moved at once after a rest, bytes, over all classes.
     pub burst_bytes: u64,
     /// Shares of the classes, 1 to 1,000, in the order of [`Class::ALL`].
-    pub weights: [u32; 4],
+    pub weights: [u32; CLASSES],
 }
 
 /// What the controller does and sees, for metrics.
@@ -68,7 +73,7 @@ pub struct SliceState {
     /// What it is to stay below.
     pub target_us: u64,
     /// The classes, in the order of [`Class::ALL`].
-    pub classes: [ClassState; 4],
+    pub classes: [ClassState; CLASSES],
 }
 
 /// A class's part.
@@ -115,7 +120,7 @@ impl Share {
 #[derive(Debug)]
 pub struct Slices {
     settings: SliceSettings,
-    shares: [Share; 4],
+    shares: [Share; CLASSES],
     controller: Controller,
     /// Somebody was refused since the last sample.
     refused: bool,
@@ -261,7 +266,7 @@ impl Slices {
     }
 
     /// Hands out by weight to those that are picked and have room; returns how much.
-    fn hand_out(&mut self, earned: i128, picked: [bool; 4]) -> i128 {
+    fn hand_out(&mut self, earned: i128, picked: [bool; CLASSES]) -> i128 {
         let takers = || self.shares.iter().zip(picked).filter(|(share, picked)| *picked && share.room() > 0);
         let whole: i128 = takers().map(|(share, _)| share.weight).sum();
         let mut handed_out = 0;

@@ -1,6 +1,6 @@
 //! Background work stays within its rate, yields to the foreground, and no class of it starves (§6.5).
 
-use dynamo_transfer::{Class, SliceSettings, Slices};
+use dynamo_transfer::{CLASSES, Class, SliceSettings, Slices};
 use proptest::{collection::vec, option, prelude::*, sample::select};
 
 const TARGET: u64 = 10_000;
@@ -14,8 +14,8 @@ const SETTINGS: SliceSettings = SliceSettings {
     increase_bytes_per_s: 50_000,
     decrease_to_percent: 50,
     busy_permille_max: 900,
-    burst_bytes: 20_000,
-    weights: [4, 2, 1, 1],
+    burst_bytes: 20_025,
+    weights: [400, 200, 100, 100, 1],
 };
 const PIECE: u64 = 5_000;
 
@@ -65,7 +65,7 @@ proptest! {
                 Op::Take(class, bytes) if slices.take(class, bytes, now) => {
                     taken += bytes;
                     ahead += i128::from(bytes) * 1_000_000;
-                    let most = i128::from(SETTINGS.burst_bytes + 4 * PIECE + 1) * 1_000_000;
+                    let most = i128::from(SETTINGS.burst_bytes + 5 * PIECE + 1) * 1_000_000;
                     prop_assert!(ahead - least <= most, "{} more than the rate allows", (ahead - least) / 1_000_000);
                 }
                 Op::Take(..) => {}
@@ -116,12 +116,12 @@ proptest! {
     /// Some ask all the time, some only when they were told that they may.
     #[test]
     fn each_class_that_wants_something_gets_its_share_of_all_there_is(
-        weights in [1u32..9, 1u32..9, 1u32..9, 1u32..9],
-        wants in vec((any::<bool>(), any::<bool>()), 4),
+        weights in [1u32..9, 1u32..9, 1u32..9, 1u32..9, 1u32..9],
+        wants in vec((any::<bool>(), any::<bool>()), CLASSES),
         p99 in option::of(Just(TARGET)),
     ) {
         let settings = SliceSettings { weights, rate_min_bytes_per_s: 100_000, ..SETTINGS };
-        let (mut slices, mut taken, mut next) = (Slices::new(settings, 0), [0u64; 4], [0u64; 4]);
+        let (mut slices, mut taken, mut next) = (Slices::new(settings, 0), [0u64; CLASSES], [0u64; CLASSES]);
         slices.on_sample(p99, None, settings.window_us);
         let (from, until) = (settings.window_us, settings.window_us + 5_000_000);
         let whole: u64 = wants.iter().zip(weights).filter(|((wants, _), _)| *wants).map(|(_, weight)| u64::from(weight)).sum();
@@ -188,7 +188,7 @@ fn a_class_that_is_told_when_it_may_may_then() {
 /// Takes all reserves, one class after the other.
 fn drained(now: u64) -> Slices {
     let mut slices = Slices::new(SETTINGS, now);
-    for (class, reserve) in Class::ALL.into_iter().zip([10_000, 5_000, 2_500, 2_500]) {
+    for (class, reserve) in Class::ALL.into_iter().zip([10_000, 5_000, 2_500, 2_500, 25]) {
         assert!(slices.take(class, reserve, now) && !slices.take(class, 1, now));
         // Asked for, and then not wanted any more: what is given back stops the waiting.
         slices.give_back(class, 1);
@@ -285,9 +285,9 @@ fn the_state_says_who_has_what_part_of_the_rate() {
     slices.take(Class::Hints, 1, 0);
     slices.take(Class::Scrub, 1, 0);
     let parts = slices.state(10).classes.map(|class| (class.active, class.rate_bytes_per_s));
-    assert_eq!(parts, [(true, 800_000), (false, 0), (false, 0), (true, 200_000)]);
+    assert_eq!(parts, [(true, 800_000), (false, 0), (false, 0), (true, 200_000), (false, 0)]);
     let parts = slices.state(SETTINGS.window_us).classes.map(|class| class.active);
-    assert_eq!(parts, [false; 4], "who has not asked for a while wants nothing");
+    assert_eq!(parts, [false; CLASSES], "who has not asked for a while wants nothing");
 }
 
 #[test]
@@ -296,7 +296,7 @@ fn senseless_settings_are_made_sense_of() {
         rate_min_bytes_per_s: 0,
         rate_max_bytes_per_s: 0,
         burst_bytes: 0,
-        weights: [0; 4],
+        weights: [0; CLASSES],
         decrease_to_percent: 200,
         ..SETTINGS
     };

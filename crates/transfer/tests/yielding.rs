@@ -16,7 +16,7 @@ const SETTINGS: SliceSettings = SliceSettings {
     decrease_to_percent: 50,
     busy_permille_max: 1000,
     burst_bytes: 2 * MIB,
-    weights: [4, 4, 2, 1],
+    weights: [4, 4, 2, 1, 1],
 };
 
 /// A machine whose foreground has a percentile of `quiet_us`, which doubles with each `bears` bytes per second of background work.

@@ -19,13 +19,25 @@ use dynamo_merkle::{Entry, Shape, Tree};
 use dynamo_ring::charter::{Charter, Move, Proposed};
 use dynamo_ring::{Member, NodeId, Partition, PartitionCount, Ring};
 use dynamo_transfer::{
-    AnsweringSettings, ComparisonSettings, MergeRefusal, Page, Record, ScheduleSettings, SliceSettings, Stored,
+    AnsweringSettings, ComparisonSettings, MergeRefusal, Page, Record, Reply, ScheduleSettings, SliceSettings, Stored,
 };
 
 pub const Q: u16 = 16;
 const MS: u64 = 1000;
 /// As few leaves as can be, so that pages and leaves with many keys occur.
 const SHAPE: Shape = Shape::new(1).unwrap();
+const SLICES: SliceSettings = SliceSettings {
+    p99_target_us: 50 * MS,
+    bearable_percent: 125,
+    window_us: 1000 * MS,
+    rate_min_bytes_per_s: 1 << 20,
+    rate_max_bytes_per_s: 64 << 20,
+    increase_bytes_per_s: 1 << 20,
+    decrease_to_percent: 50,
+    busy_permille_max: 900,
+    burst_bytes: 1 << 20,
+    weights: [1; 5],
+};
 
 pub fn hash(key: &[u8]) -> u64 {
     let mut word = key
@@ -237,6 +249,45 @@ pub struct World {
     pub fences_refused: usize,
     /// Whoever proposes a change accepts a loss.
     pub accept_loss: bool,
+    /// What background work may do, and the percentile that the requests of these nodes have: the others have none.
+    pub slices: SliceSettings,
+    pub foreground_us: BTreeMap<NodeId, u64>,
+    pub watch: Watch,
+}
+
+/// What was seen of background work.
+#[derive(Default)]
+pub struct Watch {
+    /// When a node gave another how many bytes of records, and whether it had sealed them.
+    pub given: Vec<(u64, NodeId, u64, bool)>,
+    /// Whose deletions were in which partition, and whether anything was left there.
+    pub forgotten: Vec<(NodeId, u16, bool)>,
+    /// How many comparisons a node began in one step, at most.
+    pub begun_at_once: BTreeMap<NodeId, usize>,
+}
+
+impl Watch {
+    fn answered(&mut self, now: u64, node: NodeId, answer: &dynamo_keeper::Answer) {
+        let dynamo_keeper::Answer::Compare(compared) = answer else { return };
+        let bytes: u64 = match &compared.reply {
+            Reply::Fetched(found) => found.iter().map(Stored::set_bytes).sum(),
+            Reply::Page(page) => page.records.iter().map(Record::bytes).sum(),
+            Reply::Tree(_) | Reply::Pushed { .. } | Reply::Refused(_) => return,
+        };
+        self.given.push((now, node, bytes, compared.sealed));
+    }
+
+    fn asked(&mut self, node: NodeId, effects: &Effects) {
+        let begun: BTreeSet<u32> = effects
+            .iter()
+            .filter_map(|effect| match effect {
+                Effect::Ask { question: Question::Compare(question), .. } => Some(question.call.exchange),
+                _ => None,
+            })
+            .collect();
+        let most = self.begun_at_once.entry(node).or_default();
+        *most = begun.len().max(*most);
+    }
 }
 
 impl World {
@@ -277,6 +328,9 @@ impl World {
             full: BTreeSet::new(),
             fences_refused: 0,
             accept_loss: false,
+            slices: SLICES,
+            foreground_us: BTreeMap::new(),
+            watch: Watch::default(),
         };
         (1..=founders).for_each(|number| world.add(number));
         world.at(5 * MS, Event::Gossip);
@@ -322,18 +376,7 @@ impl World {
                 backoff_min_us: 50 * MS,
                 backoff_max_us: 1000 * MS,
             },
-            slices: SliceSettings {
-                p99_target_us: 50 * MS,
-                bearable_percent: 125,
-                window_us: 1000 * MS,
-                rate_min_bytes_per_s: 1 << 20,
-                rate_max_bytes_per_s: 64 << 20,
-                increase_bytes_per_s: 1 << 20,
-                decrease_to_percent: 50,
-                busy_permille_max: 900,
-                burst_bytes: 1 << 20,
-                weights: [1; 4],
-            },
+            slices: self.slices,
             forget_max: 2,
             ask_us: 100 * MS,
             ask_sealed_us: 20 * MS,
@@ -586,6 +629,7 @@ impl World {
         let mut effects = Effects::new();
         step(keeper, &Situation { now, random, trees: &entry.disk }, &mut effects);
         let (superseded, empty) = (keeper.superseded().copied(), keeper.is_to_be_emptied());
+        self.watch.asked(node, &effects);
         for effect in effects {
             self.carry_out(node, effect);
         }
@@ -620,6 +664,7 @@ impl World {
             }
             Effect::Answer { call, answer } => {
                 let Some(&(to, _, life, _)) = self.calls.get(&call) else { panic!("an answer to nothing") };
+                self.watch.answered(self.now, node, &answer);
                 let bytes = Bytes::from(answer.encode());
                 assert_eq!(dynamo_keeper::Answer::decode(&bytes).unwrap(), answer);
                 match self.link(node, to) {
@@ -727,7 +772,9 @@ impl World {
                 let records = disk.records.entry(partition).or_default();
                 let gone: Vec<Vec<u8>> = records.keys().take(limit).cloned().collect();
                 gone.iter().for_each(|key| disk.put(partition, key, None));
-                StoreDone::Forgot { left: !disk.records[&partition].is_empty() }
+                let left = !disk.records[&partition].is_empty();
+                self.watch.forgotten.push((node, partition, left));
+                StoreDone::Forgot { left }
             }
             ask @ (StoreAsk::Spent { .. } | StoreAsk::Digests { .. } | StoreAsk::Hinted | StoreAsk::Collect { .. }) => {
                 self.spent(node, ask)
@@ -760,7 +807,9 @@ impl World {
             Event::Tick(node) => {
                 if self.nodes[&node].keeper.is_some() {
                     let (reachable, durable) = (self.reachable(node), self.nodes[&node].disk.commits);
+                    let p99_us = self.foreground_us.get(&node).copied();
                     self.drive(node, |keeper, at, effects| {
+                        keeper.on_foreground(p99_us, at.now);
                         keeper.on_durable(durable);
                         keeper.on_reachable(reachable, 2, at, effects);
                         keeper.on_time(at, effects);

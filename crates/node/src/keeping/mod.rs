@@ -26,8 +26,8 @@ pub use admin::{Asked, KeeperStatus};
 pub use store::Pending;
 
 use crate::{
-    cluster::View, config::BackgroundConfig, coordinator::Coordinator, keeping::store::LocalTrees, link::Class,
-    membership::Membership, network::Network,
+    cluster::View, config::BackgroundConfig, coordinator::Coordinator, keeping::store::LocalTrees, latency::Fared,
+    link::Class, membership::Membership, network::Network,
 };
 
 /// How often the keeper is told the time.
@@ -185,7 +185,7 @@ pub fn open(coordinator: &Coordinator, start: &Start) -> anyhow::Result<Keeper> 
             decrease_to_percent: 50,
             busy_permille_max: 1000,
             burst_bytes: 2 << 20,
-            weights: [4, 4, 2, 1],
+            weights: [4, 4, 2, 1, 1],
         },
         forget_max: 64,
         ask_us: 200_000,
@@ -288,7 +288,11 @@ impl Keeping {
         self.coordinator.handoff.pace.set(|moved| self.keeper.hints_moved(moved, now));
         if now >= self.next_sample_us {
             self.next_sample_us = now + SAMPLE_US;
-            self.keeper.on_foreground(self.coordinator.metrics.foreground_p99_us(), now);
+            match self.coordinator.metrics.foreground(now) {
+                Fared::NotKnown => {}
+                Fared::Silent => self.keeper.on_foreground(None, now),
+                Fared::P99(us) => self.keeper.on_foreground(Some(us), now),
+            }
             let (slices, stalest) = (self.keeper.slices(now), self.keeper.stalest_us(now));
             self.coordinator.metrics.background(&slices, stalest, self.keeper.scrubbing());
         }

@@ -168,7 +168,7 @@ fn settings(store: &Store, shape: &Shape) -> Settings {
             decrease_to_percent: 50,
             busy_permille_max: 1000,
             burst_bytes: 2 << 20,
-            weights: [4, 4, 2, 1],
+            weights: [4, 4, 2, 1, 1],
         },
         forget_max: 64,
         ask_us: 200_000,

@@ -8,7 +8,7 @@
 
 join  Five nodes in three zones, N = 3, hold KEYS values of 1 KiB (350,000 are 1 GiB on the nodes); `dynamo local add-node` adds a sixth while requests
       (half of them reads) come at RATE a second by the clock. The p99 of stretches of 15 s of which more than half lies within the
-      join, against that of two before. Then the bytes of the keys that the new node got are sent over loopback into a
+      join, against that of four before. Then the bytes of the keys that the new node got are sent over loopback into a
       file and synced: what copying alone costs. Between rounds `dynamo local remove-node` takes the node out again.
 quick The same with nobody asking anything meanwhile.
 idle  Five nodes with KEYS small values, nothing to do: the nodes' CPU and the bytes on loopback. Then one key is deleted
@@ -19,7 +19,7 @@ A line of JSON a round; all rounds use one cluster.
 """
 import argparse, json, os, pathlib, random, signal, socket, statistics, subprocess, sys, tempfile, threading, time, urllib.request
 
-PORT, NODES, WARMUP, STRETCH = 27400, 5, 3, 15
+PORT, NODES, WARMUP, STRETCH, QUIET = 27400, 5, 3, 15, 4
 TICKS = os.sysconf("SC_CLK_TCK")
 DYNAMO = os.path.join(os.environ.get("CARGO_TARGET_DIR", "target"), "release", "dynamo")
 
@@ -127,7 +127,7 @@ def join(cluster, chosen):
     load = threading.Thread(target=stretches, args=(cluster, chosen.keys, chosen.rate, rows, stop))
     if chosen.rate:
         load.start()
-        time.sleep(2 * (WARMUP + STRETCH) + 1)
+        time.sleep(QUIET * (WARMUP + STRETCH) + 1)
     before, began = cluster.cpu_seconds(), time.monotonic()
     dynamo("local", "add-node", "--dir", cluster.dir)
     ended = time.monotonic()

@@ -4,7 +4,7 @@
 use std::collections::{BTreeSet, VecDeque};
 
 use dynamo_ring::NodeId;
-use dynamo_transfer::{Answer as Compared, Ask, Class, PartitionView, Question, Refused, Reply, SliceState};
+use dynamo_transfer::{Answer as Compared, Ask, Class, PartitionView, Question, Refused, Reply, SliceState, Watch};
 
 use crate::{
     effect::{Effect, Effects},
@@ -18,7 +18,7 @@ const HELD_MAX: usize = 256;
 /// How long one waits, microseconds: well below what makes the one who asks give it up.
 const HELD_US: u64 = 3_500_000;
 /// Least and greatest piece that a comparison is granted at once, bytes.
-const PIECE_BYTES: (u64, u64) = (16 << 10, 64 << 10);
+const PIECE_BYTES: (u64, u64) = (16 << 10, 32 << 10);
 
 /// A question that waits for its turn.
 #[derive(Debug)]
@@ -43,6 +43,11 @@ impl Keeper {
     /// How the foreground fares (§6.5): its 99th percentile since the last call, microseconds; None: there were no requests.
     pub fn on_foreground(&mut self, p99_us: Option<u64>, now: u64) {
         self.slices.on_sample(p99_us, None, now);
+    }
+
+    /// What the next call of [`Keeper::on_foreground`] is waited for.
+    pub fn foreground_watch(&self) -> Watch {
+        self.slices.watch()
     }
 
     /// So many bytes of hints were delivered since the last call, and there are more. Returns how many may be in a second.

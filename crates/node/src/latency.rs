@@ -2,6 +2,8 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use dynamo_transfer::Watch;
+
 /// Counts of latencies, sixteen buckets an octave: a quantile is told within a sixteenth.
 struct Counts([AtomicU64; Counts::BUCKETS]);
 
@@ -34,25 +36,27 @@ impl Counts {
         self.0.iter().map(|bucket| bucket.load(Ordering::Relaxed)).sum()
     }
 
-    /// The quantile, and how many it is of; keeps one of `keep` of them (0: none).
-    fn take(&self, quantile: f64, keep: u64) -> (u64, u64) {
-        let counts: Vec<u64> = self
-            .0
-            .iter()
-            .map(|bucket| {
-                let count = bucket.load(Ordering::Relaxed);
-                bucket.fetch_sub(count - count.checked_div(keep).unwrap_or(0), Ordering::Relaxed);
-                count
-            })
-            .collect();
-        let total: u64 = counts.iter().sum();
-        let rank = (total as f64 * quantile) as u64;
-        let mut seen = 0;
-        let found = counts.iter().position(|count| {
-            seen += count;
-            seen > rank
+    /// How many took longer, or nearly so long: to a sixteenth.
+    fn above(&self, us: u64) -> u64 {
+        self.0[Self::bucket(us)..].iter().skip(1).map(|bucket| bucket.load(Ordering::Relaxed)).sum()
+    }
+
+    /// What is not exceeded by more than so many.
+    fn exceeded_by(&self, most: u64) -> u64 {
+        let mut slower = 0;
+        let found = self.0.iter().rposition(|bucket| {
+            slower += bucket.load(Ordering::Relaxed);
+            slower > most
         });
-        (found.map_or(0, Self::upper), total)
+        found.map_or(0, Self::upper)
+    }
+
+    /// Forgets all but one of `keep` (0: all).
+    fn forget(&self, keep: u64) {
+        for bucket in &self.0 {
+            let count = bucket.load(Ordering::Relaxed);
+            bucket.fetch_sub(count - count.checked_div(keep).unwrap_or(0), Ordering::Relaxed);
+        }
     }
 }
 
@@ -70,7 +74,10 @@ impl Quantiles {
 
     /// A quantile of the recent ones, microseconds, if there were enough to tell.
     pub fn take(&self, quantile: f64) -> Option<u64> {
-        let (us, total) = self.0.take(quantile, 2);
+        let total = self.0.total();
+        let slower = total - (total as f64 * quantile) as u64;
+        let us = self.0.exceeded_by(slower.saturating_sub(1));
+        self.0.forget(2);
         (total >= Self::ENOUGH).then_some(us)
     }
 }
@@ -109,19 +116,22 @@ impl Foreground {
         self.counts.record(us);
     }
 
-    /// What can be told at this moment; what was told is forgotten.
-    pub fn look(&self, now_us: u64) -> Fared {
+    /// What can be told at this moment, if it is what is waited for; what was told is forgotten.
+    pub fn look(&self, watch: Watch, now_us: u64) -> Fared {
         let lasted = now_us.saturating_sub(self.began_us.load(Ordering::Relaxed));
-        let fared = match self.counts.total() {
-            0 if lasted >= Self::SILENCE_US => Fared::Silent,
-            Self::ENOUGH.. => Fared::P99(self.counts.take(0.99, 0).0),
-            Self::FEW.. if lasted >= Self::STRETCH_US => Fared::P99(self.counts.take(0.99, 0).0),
-            _ if lasted >= Self::STRETCH_US => {
-                self.counts.take(0.99, 0);
-                Fared::Silent
-            }
+        let (total, long) = (self.counts.total(), lasted >= Self::STRETCH_US);
+        // So many of a whole stretch may take longer than the percentile: with more it is above already.
+        let harmed = |us| self.counts.above(us) > Self::ENOUGH / 100;
+        let fared = match (total, watch) {
+            (0, _) if lasted >= Self::SILENCE_US => Fared::Silent,
+            (Self::ENOUGH.., _) => Fared::P99(self.counts.exceeded_by(total / 100)),
+            (_, Watch::Harm(us)) if harmed(us) => Fared::P99(self.counts.exceeded_by(Self::ENOUGH / 100)),
+            (Self::FEW.., Watch::Traffic) => Fared::P99(self.counts.exceeded_by(0)),
+            (Self::FEW.., _) if long => Fared::P99(self.counts.exceeded_by(total / 100)),
+            _ if long => Fared::Silent,
             _ => return Fared::NotKnown,
         };
+        self.counts.forget(0);
         self.began_us.store(now_us, Ordering::Relaxed);
         fared
     }
@@ -172,7 +182,7 @@ mod tests {
     fn second(foreground: &Foreground, now: &mut u64, requests: u64, slow: u64) -> Fared {
         (0..requests).for_each(|number| foreground.record(if number % 50 == 49 { slow } else { 1_000 }));
         *now += SECOND;
-        foreground.look(*now)
+        foreground.look(Watch::Quiet, *now)
     }
 
     #[test]
@@ -204,5 +214,30 @@ mod tests {
         assert!(matches!(second(&foreground, &mut now, 600, 0), Fared::P99(_)));
         assert_eq!(second(&foreground, &mut now, 0, 0), Fared::NotKnown);
         assert_eq!(second(&foreground, &mut now, 0, 0), Fared::Silent);
+    }
+
+    #[test]
+    fn harm_is_told_as_soon_as_it_is_certain() {
+        let (foreground, mut now) = (Foreground::default(), 0);
+        let mut tenth = |slow: u64| {
+            (0..10).for_each(|number| foreground.record(if number < slow { 9_000 } else { 1_000 }));
+            now += SECOND / 10;
+            foreground.look(Watch::Harm(5_000), now)
+        };
+        // Five of five hundred may be.
+        assert_eq!((tenth(1), tenth(4)), (Fared::NotKnown, Fared::NotKnown));
+        assert!(matches!(tenth(1), Fared::P99(9_000..10_000)));
+        assert_eq!(tenth(0), Fared::NotKnown, "it begins anew");
+        let told: Vec<Fared> = (0..100).map(|_| tenth(0)).filter(|fared| *fared != Fared::NotKnown).collect();
+        assert!(matches!(told[..], [Fared::P99(1_000..1_100), Fared::P99(1_000..1_100)]), "{told:?}");
+    }
+
+    #[test]
+    fn after_a_silence_the_first_requests_are_told() {
+        let foreground = Foreground::default();
+        (0..19).for_each(|_| foreground.record(700));
+        assert_eq!(foreground.look(Watch::Traffic, SECOND), Fared::NotKnown);
+        foreground.record(8_000);
+        assert!(matches!(foreground.look(Watch::Traffic, SECOND), Fared::P99(8_000..9_000)));
     }
 }

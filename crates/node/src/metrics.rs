@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use dynamo_transfer::Watch;
 use dynamo_wire::v1::ErrorCode;
 use metrics::{
     Counter, Gauge, Histogram, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram,
@@ -221,8 +222,8 @@ impl NodeMetrics {
     }
 
     /// How the requests fared since the last time that this could be told.
-    pub fn foreground(&self, now_us: u64) -> Fared {
-        self.foreground.look(now_us)
+    pub fn foreground(&self, watch: Watch, now_us: u64) -> Fared {
+        self.foreground.look(watch, now_us)
     }
 
     /// A get was answered.

@@ -2,18 +2,34 @@
 //!
 //! What a good percentile is differs from machine to machine, so it is learnt: what the foreground has while background
 //! work rests, or moves no more than the least rate. The target is a little above that, and never above the one that is
-//! configured. After a window that was worse than the target the rate shrinks by a factor; after a good one it grows by a
-//! step, but only if somebody could have used more: a rate that nobody tried is not known to be bearable. Where background
+//! configured. A window that was worse than the target makes the rate shrink by a factor, as soon as that is certain; a good
+//! one makes it grow by a step, but only if somebody could have used more: a rate that nobody tried is not known to be
+//! bearable. A percentile needs many requests to say more of the node than of chance: the driver calls only once there were
+//! enough, or enough slow ones ([`Watch`]), and no request is seen twice. Where background
 //! work never rests by itself it is made to now and then, else the load of the morning would be the measure of the evening.
 
 use crate::slices::SliceSettings;
 
 /// Windows of work after which it rests.
-const WORK_WINDOWS: u64 = 40;
+const WORK_WINDOWS: u64 = 80;
 /// It goes at the least rate then until the foreground was seen so often: in the first stretch what was begun is ended.
 const REST_SAMPLES: u32 = 2;
 /// A target below this is not worth yielding for, microseconds.
 const UNFELT_US: u64 = 1_000;
+
+/// Part of its rate by which it grows at least after a good window: from little in small steps, from much in large ones.
+const GROWTH: u64 = 4;
+
+/// What a sample of the foreground is waited for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Watch {
+    /// There was no foreground: the first requests are told at once.
+    Traffic,
+    /// Background work goes at the least rate: a percentile of many requests, which becomes the measure.
+    Quiet,
+    /// It goes faster: as soon as the percentile is bound to be above so many microseconds, or of many requests.
+    Harm(u64),
+}
 
 /// What was seen of background work since the last sample.
 #[derive(Clone, Copy, Debug)]
@@ -73,6 +89,15 @@ impl Controller {
         }
     }
 
+    /// What the next sample is waited for.
+    pub(crate) fn watch(&self) -> Watch {
+        match (self.idle, self.rate() > self.settings.rate_min_bytes_per_s) {
+            (true, _) => Watch::Traffic,
+            (false, false) => Watch::Quiet,
+            (false, true) => Watch::Harm(self.target_us()),
+        }
+    }
+
     /// The last sample.
     pub(crate) fn p99_us(&self) -> Option<u64> {
         self.p99_us
@@ -103,12 +128,14 @@ impl Controller {
             let less = u128::from(self.rate_bytes_per_s) * u128::from(self.settings.decrease_to_percent) / 100;
             self.rate_bytes_per_s = u64::try_from(less).expect("less than before").max(min);
         } else if bearable && self.wanted_more {
-            self.rate_bytes_per_s = self.rate_bytes_per_s.saturating_add(self.settings.increase_bytes_per_s).min(max);
+            let more = self.settings.increase_bytes_per_s.max(self.rate_bytes_per_s / GROWTH);
+            self.rate_bytes_per_s = self.rate_bytes_per_s.saturating_add(more).min(max);
         }
         (self.worst_us, self.wanted_more, self.changed_at) = (0, false, now);
     }
 
-    /// It falls faster than it rises: a morning's import must not be the measure of the quiet hour after it.
+    /// It falls faster than it rises, and no single sample lifts it by more than an eighth: a moment in which something else
+    /// held up the requests must not become the measure, nor a morning's import that of the quiet hour after it.
     fn learn(&mut self, p99_us: Option<u64>, work: Work, now: u64) {
         let elapsed = now.saturating_sub(self.sampled_at);
         self.sampled_at = self.sampled_at.max(now);
@@ -119,7 +146,10 @@ impl Controller {
         self.working_since = now;
         if let Some(p99) = p99_us {
             let before = self.quiet_us.unwrap_or(p99);
-            self.quiet_us = Some(if p99 < before { before / 2 + p99 / 2 } else { before - before / 4 + p99 / 4 });
+            self.quiet_us = Some(match p99.checked_sub(before) {
+                Some(worse) => before + worse.min(before) / 8,
+                None => before - (before - p99) / 4,
+            });
         }
     }
 

@@ -28,6 +28,7 @@ pub use anti_entropy::{
 pub use comparison::{
     Comparison, ComparisonEffect, ComparisonEffects, ComparisonSettings, Ended, Moved, Outcome, Purpose,
 };
+pub use controller::Watch;
 pub use delivery::{Delivery, DeliverySettings, Effect, Effects, HintMeta, Progress, Refusal};
 pub use encode::{DecodeError, FORMAT};
 pub use question::{Answer, Ask, MergeRefusal, Page, Question, Record, Refused, Reply, StoreFailed, Stored};

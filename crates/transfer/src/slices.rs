@@ -12,7 +12,7 @@
 //! piece a class (a piece is let through whole when anything is left, and paid off afterwards). A class that keeps to its part
 //! by a rate of its own ([`Slices::paced`]) may add that rate's burst.
 
-use crate::controller::{Controller, Work};
+use crate::controller::{Controller, Watch, Work};
 
 /// So many classes there are.
 pub const CLASSES: usize = 5;
@@ -51,7 +51,7 @@ pub struct SliceSettings {
     pub rate_min_bytes_per_s: u64,
     /// Greatest rate, bytes per second.
     pub rate_max_bytes_per_s: u64,
-    /// What the rate grows by in a good window in which somebody wanted more, bytes per second.
+    /// What the rate grows by, at least, in a good window in which somebody wanted more, bytes per second.
     pub increase_bytes_per_s: u64,
     /// What is left of the rate after a bad window, percent; at most 99.
     pub decrease_to_percent: u32,
@@ -167,6 +167,11 @@ impl Slices {
         let work = Work { taken_bytes: taken.saturating_sub(self.taken_at_sample), wanted_more };
         self.taken_at_sample = taken;
         self.controller.on_sample(p99_us, busy_permille, work, now);
+    }
+
+    /// What the next sample is waited for.
+    pub fn watch(&self) -> Watch {
+        self.controller.watch()
     }
 
     /// Takes so many bytes for a class if it has anything left; false: not now, see [`Slices::allowed_at`].

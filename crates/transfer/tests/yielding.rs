@@ -9,10 +9,10 @@ const PIECE: u64 = MIB / 8;
 const SETTINGS: SliceSettings = SliceSettings {
     p99_target_us: 50_000,
     bearable_percent: 125,
-    window_us: SECOND,
+    window_us: SECOND / 2,
     rate_min_bytes_per_s: MIB,
     rate_max_bytes_per_s: 128 * MIB,
-    increase_bytes_per_s: 4 * MIB,
+    increase_bytes_per_s: MIB,
     decrease_to_percent: 50,
     busy_permille_max: 1000,
     burst_bytes: 2 * MIB,

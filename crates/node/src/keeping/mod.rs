@@ -36,8 +36,8 @@ const TICK: Duration = Duration::from_millis(100);
 const TICK_BUSY: Duration = Duration::from_millis(20);
 /// A question that is not answered so long counts as lost, microseconds.
 const LOST_US: u64 = 5_000_000;
-/// How often it is told how the foreground fares, microseconds.
-const SAMPLE_US: u64 = 1_000_000;
+/// How often it is looked how the foreground fares, microseconds.
+const SAMPLE_US: u64 = 100_000;
 /// Set in the numbers of its requests, which share the background links with handoff's.
 const MARK: u64 = 1 << 63;
 
@@ -178,10 +178,10 @@ pub fn open(coordinator: &Coordinator, start: &Start) -> anyhow::Result<Keeper> 
         slices: SliceSettings {
             p99_target_us: background.p99_target_ms * 1000,
             bearable_percent: background.p99_bearable_percent as u32,
-            window_us: 1_000_000,
+            window_us: 500_000,
             rate_min_bytes_per_s: background.rate_min_bytes_per_s,
             rate_max_bytes_per_s: background.rate_max_bytes_per_s.max(background.rate_min_bytes_per_s),
-            increase_bytes_per_s: 4 << 20,
+            increase_bytes_per_s: 1 << 20,
             decrease_to_percent: 50,
             busy_permille_max: 1000,
             burst_bytes: 2 << 20,
@@ -288,7 +288,7 @@ impl Keeping {
         self.coordinator.handoff.pace.set(|moved| self.keeper.hints_moved(moved, now));
         if now >= self.next_sample_us {
             self.next_sample_us = now + SAMPLE_US;
-            match self.coordinator.metrics.foreground(now) {
+            match self.coordinator.metrics.foreground(self.keeper.foreground_watch(), now) {
                 Fared::NotKnown => {}
                 Fared::Silent => self.keeper.on_foreground(None, now),
                 Fared::P99(us) => self.keeper.on_foreground(Some(us), now),

@@ -7,6 +7,7 @@
 use super::{Evidence, Violation};
 use crate::{
     history::{Promise, WriteOutcome, WriteRecord},
+    message::Refused,
     world::Kernel,
 };
 
@@ -57,6 +58,8 @@ pub fn void_promises(writes: &mut [WriteRecord]) {
 pub fn check(evidence: &Evidence<'_>) -> Option<Violation> {
     evidence.history.writes.iter().enumerate().find_map(|(id, write)| {
         let what = match (write.promise, write.outcome) {
+            // The key is full: that is said of the key, wherever it lives, until somebody writes with what he read.
+            (Promise::Succeeds, _) if write.refused == Some(Refused::TooManySiblings) => return None,
             (Promise::Succeeds, outcome) if outcome != WriteOutcome::Acknowledged => {
                 format!("write {id} failed ({:?}) although W nodes could be reached", write.refused)
             }

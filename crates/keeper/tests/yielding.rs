@@ -12,7 +12,7 @@ const S: u64 = 1_000_000;
 const SUFFERS_US: u64 = 80_000;
 const RATE: u64 = 400;
 const BURST: u64 = 500;
-/// Least and greatest pieces: eight comparisons of up to 512 bytes pass at once before the first of them is known to cost.
+/// Eight comparisons of up to 512 bytes pass at once before the first of them is known to cost.
 const PASSING: u64 = 8 * 512;
 
 /// Four nodes with records; from then on the requests of all of them suffer, and a fifth node is there.

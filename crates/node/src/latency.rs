@@ -102,7 +102,7 @@ pub struct Foreground {
 }
 
 impl Foreground {
-    /// So many end a stretch: the percentile is the fifth of them, and differs by a tenth from one to the next.
+    /// So many end a stretch: the percentile is the sixth slowest of them, and differs by a tenth from one to the next.
     const ENOUGH: u64 = 500;
     /// A stretch's greatest length, microseconds.
     const STRETCH_US: u64 = 10_000_000;

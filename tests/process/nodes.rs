@@ -4,17 +4,20 @@
 use std::{
     collections::BTreeMap,
     fs::{self, File},
-    io::{Read, Write},
-    net::{TcpListener, TcpStream},
+    net::TcpListener,
     path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},
     sync::Mutex,
     time::{Duration, Instant},
 };
 
+use dynamo_client::{CallerFiles, Config};
 use serde_json::{Value, json};
 
-use crate::cluster::{DYNAMO, PATIENCE, ten_ports};
+use crate::{
+    cluster::{DYNAMO, PATIENCE, ten_ports},
+    http,
+};
 
 /// How many in one block of ports.
 const AT_MOST: usize = 10;
@@ -35,6 +38,8 @@ pub struct Nodes {
     founders: Value,
     /// Settings in place of those that are good for a test.
     settings: Value,
+    /// What clients trust and show; nothing in plaintext.
+    caller: Option<CallerFiles>,
     nodes: Mutex<BTreeMap<String, Node>>,
     ports: Mutex<Vec<u16>>,
 }
@@ -45,8 +50,13 @@ impl Nodes {
         Self::start_with(founders, &json!({}))
     }
 
-    /// The same with other settings: whole sections.
+    /// The same with other settings: whole sections, in which `$NODE` is the node's name.
     pub fn start_with(founders: usize, settings: &Value) -> Self {
+        Self::start_for(founders, settings, None)
+    }
+
+    /// The same for clients that trust and show something.
+    pub fn start_for(founders: usize, settings: &Value, caller: Option<CallerFiles>) -> Self {
         let ports = Mutex::new(free_ports());
         let names: Vec<String> = (1..=founders).map(|number| format!("node-{number}")).collect();
         let taken: Vec<u16> = names.iter().map(|_| ports.lock().unwrap().remove(0)).collect();
@@ -56,6 +66,7 @@ impl Nodes {
             dir: tempfile::tempdir().unwrap(),
             founders: members.into(),
             settings: settings.clone(),
+            caller,
             nodes: Mutex::default(),
             ports,
         };
@@ -72,6 +83,13 @@ impl Nodes {
     /// Starts a node that is no founder. Who is there already are its seeds.
     pub fn add(&self, name: &str, zone: &str) {
         self.add_of(name, zone, "ours");
+    }
+
+    /// The same with flags that the others do not have.
+    pub fn add_with(&self, name: &str, zone: &str, flags: &[&str]) {
+        let port = self.ports.lock().unwrap().remove(0);
+        self.put_down(name, zone, port, "ours");
+        self.restart_with(name, flags);
     }
 
     /// The same of a cluster with this name.
@@ -153,6 +171,11 @@ impl Nodes {
     /// Starts a node that does not run and will not: its log, once it has ended.
     pub fn refuses_to_start(&self, name: &str) -> String {
         self.launch(name);
+        self.has_ended(name)
+    }
+
+    /// The log of one that was launched and has failed, once it has ended.
+    pub fn has_ended(&self, name: &str) -> String {
         let process = self.with(name, |node| node.process.take());
         let status = process.expect("it was just started").wait().unwrap();
         let log = self.log(name);
@@ -212,10 +235,71 @@ impl Nodes {
         self.with(name, |node| address(node.port + 1000))
     }
 
+    /// Runs `dynamo-node` with a command of its own and the configuration of a node.
+    pub fn run_beside(&self, name: &str, args: &[&str]) -> Output {
+        let config = self.with(name, |node| node.dir.join("node.yaml"));
+        let mut command = Command::new(DYNAMO);
+        command.arg("node").args(args).arg("--config").arg(config).stdin(Stdio::null()).output().unwrap()
+    }
+
+    /// SIGTERM, and waits: how it ended, and how long that took.
+    pub fn terminate(&self, name: &str) -> (std::process::ExitStatus, Duration) {
+        let mut process = self.with(name, |node| node.process.take()).expect("it runs");
+        let asked = Instant::now();
+        assert!(Command::new("kill").args(["-TERM", &process.id().to_string()]).status().unwrap().success());
+        // Waiting closes its standard input, which tells it to stop a second time.
+        let _open = process.stdin.take();
+        (process.wait().unwrap(), asked.elapsed())
+    }
+
+    /// Which life its disk is in.
+    pub fn life(&self, name: &str) -> u64 {
+        let identity = self.with(name, |node| fs::read_to_string(node.dir.join("data/identity.yaml")).unwrap());
+        identity.lines().find_map(|line| line.strip_prefix("incarnation: ")).unwrap().parse().unwrap()
+    }
+
+    /// Whether its HTTP port says that it takes requests.
+    pub fn is_ready(&self, name: &str) -> bool {
+        is_ready(&self.with(name, |node| address(node.port + 2000)))
+    }
+
     /// Runs `dynamo` against this cluster.
     pub fn run(&self, args: &[&str]) -> Output {
-        let endpoints = self.endpoints().join(",");
-        Command::new(DYNAMO).args(args).env("DYNAMO_ENDPOINT", endpoints).stdin(Stdio::null()).output().unwrap()
+        self.run_as(self.caller.as_ref(), args)
+    }
+
+    /// The same as somebody else.
+    pub fn run_as(&self, caller: Option<&CallerFiles>, args: &[&str]) -> Output {
+        let mut command = Command::new(DYNAMO);
+        command.args(args).env("DYNAMO_ENDPOINT", self.endpoints().join(",")).stdin(Stdio::null());
+        if let Some(CallerFiles { trust, certificate, token, server_name }) = caller {
+            command.env("DYNAMO_TLS_CA", trust);
+            if let Some((certificate, key)) = certificate {
+                command.env("DYNAMO_TLS_CERT", certificate).env("DYNAMO_TLS_KEY", key);
+            }
+            if let Some(token) = token {
+                command.env("DYNAMO_TOKEN_FILE", token);
+            }
+            if let Some(name) = server_name {
+                command.env("DYNAMO_TLS_SERVER_NAME", name);
+            }
+        }
+        command.output().unwrap()
+    }
+
+    /// How a client of the library connects.
+    pub fn client_config(&self) -> Config {
+        Config { tls: self.caller.clone(), ..Config::new(self.endpoints()) }
+    }
+
+    /// Where one keeps what it has.
+    pub fn data_dir(&self, name: &str) -> PathBuf {
+        self.with(name, |node| node.dir.join("data"))
+    }
+
+    /// Where one says how it is, in plaintext.
+    pub fn http_address(&self, name: &str) -> String {
+        self.with(name, |node| address(node.port + 2000))
     }
 
     /// Standard output of a command that succeeds.
@@ -269,9 +353,10 @@ impl Nodes {
             "background": { "compare_ms": 200 },
             "storage": { "reserve_mib": 16 },
             "log": { "level": "info" },
+            "tls": { "mode": "plaintext" },
         });
-        let sections = self.settings.as_object().unwrap().clone();
-        document.as_object_mut().unwrap().extend(sections);
+        let sections: Value = serde_json::from_str(&self.settings.to_string().replace("$NODE", name)).unwrap();
+        document.as_object_mut().unwrap().extend(sections.as_object().unwrap().clone());
         document
     }
 
@@ -285,7 +370,8 @@ impl Nodes {
         self.launch_with(name, &[]);
     }
 
-    fn launch_with(&self, name: &str, flags: &[&str]) {
+    /// Starts it, and waits for nothing.
+    pub fn launch_with(&self, name: &str, flags: &[&str]) {
         let seeds = self.seeds(name);
         self.with(name, |node| {
             assert!(node.process.is_none(), "{name} runs already");
@@ -369,14 +455,6 @@ fn free_ports() -> Vec<u16> {
     panic!("no ports are free");
 }
 
-fn is_ready(http: &str) -> bool {
-    let asked = || -> std::io::Result<String> {
-        let mut stream = TcpStream::connect(http)?;
-        stream.set_read_timeout(Some(Duration::from_secs(5)))?;
-        stream.write_all(b"GET /readyz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer)?;
-        Ok(answer)
-    };
-    asked().is_ok_and(|answer| answer.starts_with("HTTP/1.1 200"))
+fn is_ready(address: &str) -> bool {
+    http::get(address, "/readyz").is_ok_and(|answer| answer.starts_with("HTTP/1.1 200"))
 }

@@ -2,13 +2,11 @@
 
 use std::{
     fs,
-    io::{Read, Write},
-    net::TcpStream,
     path::{Path, PathBuf},
     process::Command,
 };
 
-use crate::cluster::Cluster;
+use crate::{cluster::Cluster, http};
 
 fn node_dir(cluster: &Cluster, node: &str) -> PathBuf {
     cluster.dir().join("nodes").join(node)
@@ -88,12 +86,7 @@ fn gauge(cluster: &Cluster, node: &str, name: &str) -> u64 {
     let described = cluster.described();
     let row = described["nodes"].as_array().unwrap().iter().find(|row| row["id"] == node).unwrap();
     let (host, port) = row["endpoint"].as_str().unwrap().split_once(':').unwrap();
-    let Ok(mut stream) = TcpStream::connect((host, port.parse::<u16>().unwrap() + 2000)) else { return 0 };
-    let asked = format!("GET /metrics HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
-    let mut text = String::new();
-    let _ = stream.write_all(asked.as_bytes()).and_then(|()| stream.read_to_string(&mut text));
-    let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
-    line.map_or(0, |number| number.trim().parse::<f64>().unwrap() as u64)
+    http::gauge(&format!("{host}:{}", port.parse::<u16>().unwrap() + 2000), name)
 }
 
 #[test]

@@ -69,9 +69,8 @@ impl From<dynamo_client::Error> for Failure {
 /// The exit code of a refused request.
 pub fn exit_of(code: &Code) -> Exit {
     match code {
-        Code::InvalidArgument | Code::UnknownBucket | Code::BadContext | Code::BucketConflict | Code::BadEndpoint => {
-            Exit::Usage
-        }
+        Code::InvalidArgument | Code::UnknownBucket | Code::BadContext | Code::BucketConflict => Exit::Usage,
+        Code::BadEndpoint | Code::NotAllowed | Code::BadCredentials | Code::Untrusted => Exit::Usage,
         Code::UnknownNode => Exit::NotFound,
         _ => Exit::Unavailable,
     }
@@ -93,9 +92,16 @@ mod tests {
 
     #[test]
     fn what_the_same_request_would_meet_again_is_wrong_usage_and_the_rest_is_not() {
-        for code in
-            [Code::InvalidArgument, Code::UnknownBucket, Code::BadContext, Code::BucketConflict, Code::BadEndpoint]
-        {
+        for code in [
+            Code::InvalidArgument,
+            Code::UnknownBucket,
+            Code::BadContext,
+            Code::BucketConflict,
+            Code::BadEndpoint,
+            Code::NotAllowed,
+            Code::BadCredentials,
+            Code::Untrusted,
+        ] {
             assert_eq!(exit_of(&code), Exit::Usage);
         }
         for code in [Code::NotEnoughReplicas, Code::Unreachable, Code::Timeout, Code::DiskFull, Code::RingConflict] {

@@ -2,12 +2,13 @@
 
 use dynamo_wire::v1::{kv_client::KvClient, session_request::Request, session_response::Response};
 use tokio::time::timeout_at;
-use tonic::{Status, transport::Channel};
+use tonic::Status;
 
 use crate::{
     attempt::{Failed, Kind, Next, Patience},
     error::{Code, Error, cause_of, no_node},
     frames::bytes_of,
+    line::Line,
 };
 
 /// An answer to a get: a node sends no larger one.
@@ -16,17 +17,12 @@ const ANSWER_BYTES: usize = 256 << 20;
 const REQUEST_BYTES: usize = 80 << 20;
 
 /// Asks, and waits for the answer.
-pub(crate) async fn ask(
-    channel: &Channel,
-    node: &str,
-    request: Request,
-    patience: Patience,
-) -> Result<Response, Failed> {
+pub(crate) async fn ask(line: &Line, node: &str, request: Request, patience: Patience) -> Result<Response, Failed> {
     let (kind, bytes) = (Kind::of(&request), bytes_of(Some(&request)));
     if bytes > REQUEST_BYTES {
         return Err(Failed::refused(too_large(bytes, "no node takes more than 64 MiB")));
     }
-    let client = KvClient::new(channel.clone())
+    let client = KvClient::new(line.clone())
         .max_decoding_message_size(ANSWER_BYTES)
         .max_encoding_message_size(REQUEST_BYTES + 1024);
     match timeout_at(patience.to_answer, call(client, request)).await {
@@ -36,7 +32,7 @@ pub(crate) async fn ask(
     }
 }
 
-async fn call(mut client: KvClient<Channel>, request: Request) -> Result<Response, Status> {
+async fn call(mut client: KvClient<Line>, request: Request) -> Result<Response, Status> {
     Ok(match request {
         Request::Get(get) => Response::Get(client.get(get).await?.into_inner()),
         Request::Put(put) => Response::Put(client.put(put).await?.into_inner()),

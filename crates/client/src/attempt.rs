@@ -125,7 +125,8 @@ impl Failed {
     pub(crate) fn refused(error: Error) -> Self {
         let (next, avoid) = match error.code {
             Code::NotReady | Code::Overloaded | Code::DiskFull | Code::Unreachable => (Next::Elsewhere, true),
-            Code::BadEndpoint => (Next::Elsewhere, true),
+            // One node may lag behind where certificates are being replaced.
+            Code::BadEndpoint | Code::Untrusted => (Next::Elsewhere, true),
             // Not the answering node was lost, but the one to which it had sent the write on.
             Code::CoordinatorLost | Code::Timeout => (Next::IfRead, false),
             Code::NotEnoughReplicas | Code::NoMajority | Code::Internal => (Next::SecondOpinion, false),
@@ -134,6 +135,8 @@ impl Failed {
             | Code::BadContext
             | Code::TooManySiblings
             | Code::BucketConflict
+            | Code::NotAllowed
+            | Code::BadCredentials
             | Code::RingConflict
             | Code::UnknownNode => (Next::Nobody, false),
         };
@@ -145,7 +148,7 @@ impl Failed {
 mod tests {
     use super::*;
 
-    const CODES: [Code; 17] = [
+    const CODES: [Code; 20] = [
         Code::InvalidArgument,
         Code::UnknownBucket,
         Code::BadContext,
@@ -163,6 +166,9 @@ mod tests {
         Code::RingConflict,
         Code::UnknownNode,
         Code::NoMajority,
+        Code::NotAllowed,
+        Code::BadCredentials,
+        Code::Untrusted,
     ];
 
     #[test]

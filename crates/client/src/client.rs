@@ -35,7 +35,7 @@ impl Client {
     /// # Errors
     /// No endpoint answers, or one is no node.
     pub async fn connect(config: Config) -> Result<Self, Error> {
-        let nodes = Nodes::new(config.connect_timeout);
+        let nodes = Nodes::new(config.connect_timeout, config.caller()?);
         let mut errors = Vec::new();
         for endpoint in &config.endpoints {
             match describe(&nodes, endpoint).await.and_then(|described| Ok((Map::of(&described)?, described))) {

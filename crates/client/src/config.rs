@@ -1,6 +1,8 @@
 //! How a client finds and uses a cluster.
 
-use std::{net::Ipv6Addr, time::Duration};
+use std::{net::Ipv6Addr, sync::Arc, time::Duration};
+
+use dynamo_tls::{Caller, CallerFiles};
 
 use crate::{
     error::{Code, Error},
@@ -27,21 +29,45 @@ pub struct Config {
     pub timeout: Duration,
     /// For one connection, the node's first answer included.
     pub connect_timeout: Duration,
+    /// Whom to trust and what to show; nothing: plaintext.
+    pub tls: Option<CallerFiles>,
+    /// An endpoint was given as `https://`: nothing is sent in plaintext.
+    pub wants_tls: bool,
 }
 
 impl Config {
     /// The defaults: straight to the coordinator, 10 s a request, 2 s a connection.
     pub fn new(endpoints: Vec<String>) -> Self {
         let (timeout, connect_timeout) = (Duration::from_secs(10), Duration::from_secs(2));
-        Self { endpoints, routing: Routing::Coordinator, timeout, connect_timeout }
+        Self { endpoints, routing: Routing::Coordinator, timeout, connect_timeout, tls: None, wants_tls: false }
     }
 
-    /// From a comma-separated list, `http://` allowed before each.
+    /// From a comma-separated list, `http://` or `https://` allowed before each.
     ///
     /// # Errors
     /// Something in it is no endpoint.
     pub fn parse(list: &str) -> Result<Self, Error> {
-        list.split(',').map(|endpoint| parse_endpoint(endpoint.trim())).collect::<Result<_, _>>().map(Self::new)
+        let endpoints = list.split(',').map(|endpoint| parse_endpoint(endpoint.trim())).collect::<Result<_, _>>()?;
+        let wants_tls = list.split(',').any(|endpoint| endpoint.trim().starts_with("https://"));
+        Ok(Self { wants_tls, ..Self::new(endpoints) })
+    }
+
+    /// What to connect with, as its files have it now.
+    ///
+    /// # Errors
+    /// They can't be used, or TLS is asked for and nobody is trusted.
+    pub(crate) fn caller(&self) -> Result<Option<Arc<Caller>>, Error> {
+        match &self.tls {
+            Some(files) => match Caller::open(files.clone()) {
+                Ok(caller) => Ok(Some(caller)),
+                Err(why) => Err(Error::new(Code::BadCredentials, format!("{why}; nothing was read or written"))),
+            },
+            None if self.wants_tls => {
+                let message = "an endpoint is https://, and it is not said whose certificate it may have: nothing was read or written; give the file of the authorities that are trusted (--tls-ca or DYNAMO_TLS_CA)";
+                Err(Error::new(Code::BadCredentials, message))
+            }
+            None => Ok(None),
+        }
     }
 }
 
@@ -50,11 +76,7 @@ fn parse_endpoint(given: &str) -> Result<String, Error> {
         let message = "an endpoint is empty: expected host:port, comma separated, for example 127.0.0.1:7400";
         return Err(Error::new(Code::BadEndpoint, message));
     }
-    if given.starts_with("https://") {
-        let message = format!("{given:?}: nodes speak no TLS; give host:port, or http://host:port");
-        return Err(Error::new(Code::BadEndpoint, message));
-    }
-    let endpoint = given.strip_prefix("http://").unwrap_or(given);
+    let endpoint = ["http://", "https://"].into_iter().find_map(|scheme| given.strip_prefix(scheme)).unwrap_or(given);
     let endpoint = endpoint.strip_suffix('/').unwrap_or(endpoint);
     if is_endpoint(endpoint) { Ok(endpoint.to_owned()) } else { Err(bad_endpoint(given)) }
 }
@@ -104,8 +126,20 @@ mod tests {
     }
 
     #[test]
-    fn who_asks_for_tls_is_told_that_there_is_none() {
-        assert!(Config::parse("https://a:1").unwrap_err().message.contains("TLS"));
+    fn who_asks_for_tls_is_not_given_plaintext() {
+        let config = Config::parse("a:1, https://b:2/").unwrap();
+        assert_eq!(config.endpoints, ["a:1", "b:2"]);
+        let error = config.caller().err().unwrap();
+        assert!(error.code == Code::BadCredentials && error.message.contains("--tls-ca"), "{error}");
+        assert!(Config::parse("http://a:1,b:2").unwrap().caller().unwrap().is_none());
+    }
+
+    #[test]
+    fn files_that_can_not_be_used_are_named() {
+        let tls = CallerFiles { trust: "/nowhere/ca.pem".into(), certificate: None, token: None, server_name: None };
+        let config = Config { tls: Some(tls), ..Config::new(vec!["a:1".into()]) };
+        let error = config.caller().err().unwrap();
+        assert!(error.code == Code::BadCredentials && error.message.contains("/nowhere/ca.pem"), "{error}");
     }
 
     #[test]

@@ -5,6 +5,8 @@ use std::fmt;
 use dynamo_wire::{CODE_METADATA, v1::ErrorCode};
 use tonic::Status;
 
+use crate::nodes::untrusted;
+
 /// Why a request failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Code {
@@ -40,6 +42,12 @@ pub enum Code {
     RingConflict,
     /// No node has this name. Nothing was changed.
     UnknownNode,
+    /// The node does not know who this client is, or what was shown is not enough. Nothing was written.
+    NotAllowed,
+    /// No TLS can be spoken with the node: one of both does not accept the other's certificate. Nothing was written.
+    Untrusted,
+    /// What this client is to show, or whom it is to trust, can't be read. Nothing was written.
+    BadCredentials,
     /// No majority of the members answers, or not the node that was asked about: a change of the ring may or may not have
     /// been made.
     NoMajority,
@@ -107,6 +115,7 @@ impl Error {
             ErrorCode::NotReady => Code::NotReady,
             ErrorCode::BucketConflict => Code::BucketConflict,
             ErrorCode::CoordinatorLost => Code::CoordinatorLost,
+            ErrorCode::NotAllowed => Code::NotAllowed,
             ErrorCode::Internal | ErrorCode::Unspecified => Code::Internal,
         };
         Self { code, message }
@@ -119,6 +128,9 @@ impl Error {
         }
         if status.code() == tonic::Code::Unimplemented {
             return Self::new(Code::BadEndpoint, no_node(endpoint));
+        }
+        if let Some(why) = dynamo_tls::refusal(status) {
+            return untrusted(endpoint, &why);
         }
         let cause = cause_of(status);
         let message =

@@ -9,7 +9,7 @@ use tonic::Status;
 
 use crate::{
     error::{Code, Error, cause_of, no_node},
-    nodes::{Nodes, unreachable},
+    nodes::{Nodes, unreachable, untrusted},
 };
 
 /// A map is learnt anew after this time, so that a client sees changes that it does not stumble upon.
@@ -99,7 +99,7 @@ impl Map {
 /// Asks a node for the ring, within the time of a connection.
 pub(crate) async fn describe(nodes: &Nodes, address: &str) -> Result<DescribeRingResponse, Error> {
     let asking = async {
-        let mut client = KvClient::new(nodes.channel(address).await?).max_decoding_message_size(DESCRIPTION_BYTES);
+        let mut client = KvClient::new(nodes.line(address).await?).max_decoding_message_size(DESCRIPTION_BYTES);
         match client.describe_ring(DescribeRingRequest {}).await {
             Ok(response) => Ok(response.into_inner()),
             Err(status) => Err(not_described(&status, address)),
@@ -119,19 +119,25 @@ fn not_described(status: &Status, address: &str) -> Error {
     if let Some(error) = Error::named_by(status) {
         return error;
     }
+    if let Some(why) = dynamo_tls::refusal(status) {
+        return untrusted(address, &why);
+    }
     let cause = cause_of(status);
     match status.code() {
         tonic::Code::Unimplemented => Error::new(Code::BadEndpoint, no_node(address)),
         // It was no HTTP/2 at all, or a gRPC server's own words.
         tonic::Code::Internal => bad(address, &cause),
         _ if status.source().is_none() => bad(address, &cause),
-        _ => unreachable(address, &format!("it accepts the connection and ends it: {cause}")),
+        _ => {
+            let wants = "does it want TLS (--tls-ca), or a certificate of yours?";
+            unreachable(address, &format!("it accepts the connection and ends it: {cause}; {wants}"))
+        }
     }
 }
 
 fn bad(address: &str, cause: &str) -> Error {
     let message = format!(
-        "{address} does not answer as a node of a Dynamo cluster ({cause}): nothing was read or written; check the address"
+        "{address} does not answer as a node of a Dynamo cluster ({cause}): nothing was read or written; check the address, and whether it wants TLS (--tls-ca) or has none"
     );
     Error::new(Code::BadEndpoint, message)
 }

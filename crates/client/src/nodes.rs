@@ -2,16 +2,18 @@
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
+use dynamo_tls::Caller;
 use futures_util::{
     FutureExt,
     future::{BoxFuture, Shared},
 };
 use parking_lot::Mutex;
 use tokio::time::{Instant, timeout};
-use tonic::transport::{Channel, Endpoint};
+use tonic::transport::Endpoint;
 
 use crate::{
     error::{Code, Error, cause_of},
+    line::Line,
     session::Session,
 };
 
@@ -70,6 +72,8 @@ type Connecting = Shared<BoxFuture<'static, Result<Arc<Session>, Error>>>;
 #[derive(Default)]
 struct Node {
     session: Option<Arc<Session>>,
+    /// Which credentials the session was opened with.
+    shown: u64,
     /// While a connection is under way, so that a thousand waiting requests make one, and hear of one failure.
     connecting: Option<Connecting>,
     health: Health,
@@ -80,11 +84,19 @@ struct Node {
 pub(crate) struct Nodes {
     nodes: Arc<Mutex<HashMap<String, Node>>>,
     connect_timeout: Duration,
+    /// With what to connect; nothing in plaintext.
+    caller: Option<Arc<Caller>>,
 }
 
 impl Nodes {
-    pub(crate) fn new(connect_timeout: Duration) -> Self {
-        Self { nodes: Arc::default(), connect_timeout }
+    pub(crate) fn new(connect_timeout: Duration, caller: Option<Arc<Caller>>) -> Self {
+        Self { nodes: Arc::default(), connect_timeout, caller }
+    }
+
+    /// Which credentials there are now. A session of earlier ones is left to the requests that it has, and another is
+    /// opened: before the nodes take them back.
+    fn shown(&self) -> u64 {
+        self.caller.as_ref().map_or(0, |caller| caller.number())
     }
 
     /// How long connecting to a node may take, its first answer included.
@@ -138,16 +150,20 @@ impl Nodes {
 
     /// The session with a node, if there is one.
     pub(crate) fn open_session(&self, address: &str) -> Option<Arc<Session>> {
+        let shown = self.shown();
         let nodes = self.nodes.lock();
-        nodes.get(address)?.session.clone().filter(|session| session.is_open())
+        let node = nodes.get(address).filter(|node| node.shown == shown)?;
+        node.session.clone().filter(|session| session.is_open())
     }
 
     /// The session with a node, opened if there is none.
     pub(crate) async fn session(&self, address: &str) -> Result<Arc<Session>, Error> {
         let connecting = {
+            let shown = self.shown();
             let mut nodes = self.nodes.lock();
             let node = nodes.entry(address.to_owned()).or_default();
-            if let Some(session) = node.session.clone().filter(|session| session.is_open()) {
+            let of_now = node.session.clone().filter(|session| node.shown == shown && session.is_open());
+            if let Some(session) = of_now {
                 return Ok(session);
             }
             // One that is over and still stands here was broken off with its task.
@@ -161,11 +177,18 @@ impl Nodes {
     fn connecting(&self, address: &str) -> Connecting {
         let (nodes, address) = (self.clone(), address.to_owned());
         let task = tokio::spawn(async move {
+            // Before it is opened: what changes meanwhile makes it old.
+            let shown = nodes.shown();
             let opened = nodes.open(&address).await;
-            let mut nodes = nodes.nodes.lock();
-            let node = nodes.entry(address).or_default();
-            node.connecting = None;
-            node.session = opened.clone().ok();
+            let old = {
+                let mut nodes = nodes.nodes.lock();
+                let node = nodes.entry(address).or_default();
+                node.connecting = None;
+                node.shown = shown;
+                std::mem::replace(&mut node.session, opened.clone().ok())
+            };
+            // It closes here, not under the lock, unless somebody still waits for an answer in it.
+            drop(old);
             opened
         });
         let joined = task.map(|opened| {
@@ -177,8 +200,8 @@ impl Nodes {
 
     async fn open(&self, address: &str) -> Result<Arc<Session>, Error> {
         let opening = async {
-            let channel = self.channel(address).await?;
-            match Session::open(channel, address).await {
+            let line = self.line(address).await?;
+            match Session::open(line, address).await {
                 Ok(session) => Ok(Arc::new(session)),
                 Err(status) => match Error::from_status(&status, address) {
                     // Nothing was asked yet, so nothing can have happened.
@@ -191,7 +214,7 @@ impl Nodes {
     }
 
     /// A connection to a node.
-    pub(crate) async fn channel(&self, address: &str) -> Result<Channel, Error> {
+    pub(crate) async fn line(&self, address: &str) -> Result<Line, Error> {
         let endpoint = Endpoint::from_shared(format!("http://{address}")).map_err(|_| bad_endpoint(address))?;
         let endpoint = endpoint
             .connect_timeout(self.connect_timeout)
@@ -200,8 +223,21 @@ impl Nodes {
             .initial_connection_window_size(16 << 20)
             .http2_keep_alive_interval(Duration::from_secs(5))
             .keep_alive_timeout(Duration::from_secs(5));
-        endpoint.connect().await.map_err(|error| unreachable(address, &cause_of(&error)))
+        let connected = match &self.caller {
+            None => endpoint.connect().await,
+            Some(caller) => endpoint.connect_with_connector(caller.connector()).await,
+        };
+        let channel = connected.map_err(|error| match dynamo_tls::refusal(&error) {
+            Some(why) => untrusted(address, &why),
+            None => unreachable(address, &cause_of(&error)),
+        })?;
+        Ok(Line::new(channel, self.caller.clone()))
     }
+}
+
+/// TLS can't be spoken with whoever is there.
+pub(crate) fn untrusted(address: &str, why: &str) -> Error {
+    Error::new(Code::Untrusted, format!("{address}: {why}; nothing was read or written"))
 }
 
 /// There is no connection to a node.
@@ -229,7 +265,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_node_that_failed_is_left_alone_for_longer_and_longer_but_not_forever() {
-        let nodes = Nodes::new(Duration::from_secs(2));
+        let nodes = Nodes::new(Duration::from_secs(2), None);
         assert!(nodes.claim(NODE));
         for avoided in [100, 200, 400, 800, 1600, 2000, 2000] {
             nodes.failed(NODE);
@@ -246,7 +282,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn requests_that_fail_together_are_one_failure() {
-        let nodes = Nodes::new(Duration::from_secs(2));
+        let nodes = Nodes::new(Duration::from_secs(2), None);
         (0..1000).for_each(|_| nodes.failed(NODE));
         pass(AVOID_MIN).await;
         assert!(nodes.claim(NODE));
@@ -254,7 +290,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn one_request_proves_a_node_for_all_others() {
-        let nodes = Nodes::new(Duration::from_secs(2));
+        let nodes = Nodes::new(Duration::from_secs(2), None);
         nodes.failed(NODE);
         pass(AVOID_MIN).await;
         assert!(nodes.claim(NODE));

@@ -13,13 +13,14 @@ use tokio::{
     task::AbortHandle,
     time::{sleep_until, timeout_at},
 };
-use tonic::{Status, Streaming, transport::Channel};
+use tonic::{Status, Streaming};
 
 use crate::{
     alone,
     attempt::{Failed, Kind, Patience},
     error::{Error, cause_of},
     frames::{FRAME_BYTES, Frames, bytes_of},
+    line::Line,
     pending::{Outcome, Pending, Waiting},
 };
 
@@ -33,19 +34,19 @@ pub(crate) struct Session {
     requests: mpsc::Sender<SessionRequest>,
     pending: Arc<Pending>,
     reader: AbortHandle,
-    channel: Channel,
+    line: Line,
     node: String,
 }
 
 impl Session {
     /// Opens the stream. Waits for the node's consent, for as long as the caller likes.
-    pub(crate) async fn open(channel: Channel, node: &str) -> Result<Self, Status> {
+    pub(crate) async fn open(line: Line, node: &str) -> Result<Self, Status> {
         let (requests, queue) = mpsc::channel(QUEUE);
         let pending = Arc::new(Pending::new());
-        let mut client = KvClient::new(channel.clone()).max_decoding_message_size(ANSWERS_BYTES);
+        let mut client = KvClient::new(line.clone()).max_decoding_message_size(ANSWERS_BYTES);
         let answers = client.session(Frames::new(queue, pending.clone())).await?.into_inner();
         let reader = tokio::spawn(read(answers, pending.clone())).abort_handle();
-        Ok(Self { requests, pending, reader, channel, node: node.to_owned() })
+        Ok(Self { requests, pending, reader, line, node: node.to_owned() })
     }
 
     /// Whether it still takes requests.
@@ -62,7 +63,7 @@ impl Session {
     pub(crate) async fn ask(&self, request: Request, patience: Patience) -> Result<Response, Failed> {
         let kind = Kind::of(&request);
         let answer = if bytes_of(Some(&request)) > FRAME_BYTES {
-            alone::ask(&self.channel, &self.node, request, patience).await?
+            alone::ask(&self.line, &self.node, request, patience).await?
         } else {
             let waiting = self.pending.enter().map_err(|why| Failed::closed_before(&self.node, &why))?;
             let outcome = self.send_and_wait(waiting, request, kind, patience).await?;

@@ -72,8 +72,20 @@ pub struct NodeInfo {
     pub leftovers: u32,
     /// Partitions of which it is a home and that are being filled.
     pub refilling: u32,
-    /// Which version of the peers' language it speaks; 0: it has not said.
+    /// The newest version of the peers' language that it speaks; 0: it has not said.
     pub protocol: u32,
+    /// The oldest; 0: the same.
+    pub protocol_lowest: u32,
+    /// SHA-256 of the certificate that it shows, in hex; empty: it has none, or has not said.
+    pub certificate: String,
+    /// Until when that is valid, seconds since the Unix epoch.
+    pub certificate_until_s: u64,
+    /// SHA-256 of each authority's certificate that it trusts, in hex, sorted.
+    pub trusted: Vec<String>,
+    /// Which of them has signed its certificate; empty: none.
+    pub certificate_signed_by: String,
+    /// What is wrong with its certificate or tokens; empty: nothing.
+    pub certificate_problem: String,
 }
 
 /// How new a [`NodeInfo`] is (§4.8.1): the greater is the newer. The generation grows with each start of the node (a

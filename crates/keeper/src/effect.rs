@@ -57,6 +57,14 @@ pub enum Effect {
         /// What.
         result: Result<u64, ChangeError>,
     },
+    /// What came of a look at the register.
+    Looked {
+        /// The request's name.
+        request: u64,
+        /// The version that this node goes by, and that was the newest at some moment since it was asked; or a sentence that
+        /// says why that is not known.
+        result: Result<u64, String>,
+    },
 }
 
 /// A list of effects, in order.

@@ -293,7 +293,7 @@ impl Keeper {
     /// Whether there is something to do: it is to be told the time more often then.
     pub fn is_busy(&self) -> bool {
         let filling = self.step.is_some() || !self.refills.is_empty() || !self.leftovers.is_empty();
-        let deciding = self.registry.is_changing() || self.learning.is_some();
+        let deciding = self.registry.is_changing() || self.registry.is_looked_at() || self.learning.is_some();
         filling || deciding || !self.jobs.is_empty() || !self.waiting.is_empty() || self.collecting.is_busy()
     }
 
@@ -333,6 +333,13 @@ impl Keeper {
         };
         let mut out = Vec::new();
         self.registry.change(request, expected, charter, at.now, &mut out);
+        self.registered(out, at, effects);
+    }
+
+    /// Asks whether the ring that this node goes by is the newest; [`Effect::Looked`] tells within some two seconds.
+    pub fn look(&mut self, request: u64, at: &Situation<'_>, effects: &mut Effects) {
+        let mut out = Vec::new();
+        self.registry.look(request, at.now, &mut out);
         self.registered(out, at, effects);
     }
 
@@ -482,6 +489,7 @@ impl Keeper {
                 RegistryEffect::Put { write, key, value } => {
                     self.store(Ticket::Registry(write), StoreAsk::Put { key, value }, effects);
                 }
+                RegistryEffect::Looked { request, result } => effects.push(Effect::Looked { request, result }),
                 RegistryEffect::Learnt(value) => self.learn(value, at, effects),
                 RegistryEffect::Done { request, result } => {
                     self.made |= result.is_ok();

@@ -22,6 +22,7 @@ mod incoming;
 pub mod jobs;
 mod keeper;
 mod leftovers;
+mod looking;
 mod lots;
 pub mod message;
 mod recall;

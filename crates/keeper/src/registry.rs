@@ -18,11 +18,15 @@ use dynamo_ring::{
     NodeId,
     charter::Charter,
     register::{
-        Acceptor, AcceptorEffect, Change, Outcome, Proposer, ProposerEffect, Reply, Request, State, Value, Voter,
+        Acceptor, AcceptorEffect, Answer, Change, Outcome, Proposer, ProposerEffect, Reply, Request, State, Value,
+        Voter,
     },
 };
 
-use crate::effect::ChangeError;
+use crate::{
+    effect::ChangeError,
+    looking::{Looks, Wants},
+};
 
 /// An attempt's messages are sent again after so long without an answer, microseconds.
 const RESEND_US: u64 = 250_000;
@@ -74,6 +78,13 @@ pub enum RegistryEffect {
     },
     /// A newer value is chosen: fence, keep it, then call [`Registry::on_known`].
     Learnt(Value),
+    /// A look's end: which version was known to be the newest, or why that is not known.
+    Looked {
+        /// The request.
+        request: u64,
+        /// What came of it.
+        result: Result<u64, String>,
+    },
     /// A change's end.
     Done {
         /// The request.
@@ -103,10 +114,10 @@ pub struct Kept {
     pub lives: Option<Bytes>,
 }
 
+/// A change, or a read for a look's sake.
 struct Wanted {
-    request: u64,
-    expected: u64,
-    charter: Charter,
+    /// None: it is a read.
+    change: Option<(u64, u64, Charter)>,
     until: u64,
     not_before: u64,
     beyond: Option<dynamo_ring::register::Ballot>,
@@ -148,6 +159,7 @@ pub struct Registry {
     next_attest: u64,
     wanted: VecDeque<Wanted>,
     attempt: Option<Attempt>,
+    looks: Looks,
 }
 
 impl Registry {
@@ -194,6 +206,7 @@ impl Registry {
             next_attest: 0,
             wanted: VecDeque::new(),
             attempt: None,
+            looks: Looks::new(me),
         })
     }
 
@@ -238,16 +251,42 @@ impl Registry {
         now: u64,
         effects: &mut Vec<RegistryEffect>,
     ) {
-        let until = now.saturating_add(PATIENCE_US);
-        let wanted =
-            Wanted { request, expected, charter, until, not_before: 0, beyond: None, maybe: false, last: None };
-        self.wanted.push_back(wanted);
+        self.want(Some((request, expected, charter)), now.saturating_add(PATIENCE_US));
         self.advance(now, effects);
+    }
+
+    fn want(&mut self, change: Option<(u64, u64, Charter)>, until: u64) {
+        self.wanted.push_back(Wanted { change, until, not_before: 0, beyond: None, maybe: false, last: None });
     }
 
     /// Whether a change is being made.
     pub fn is_changing(&self) -> bool {
         !self.wanted.is_empty()
+    }
+
+    /// Asks whether the value that is known here is the register's newest; [`RegistryEffect::Looked`] tells.
+    pub fn look(&mut self, request: u64, now: u64, effects: &mut Vec<RegistryEffect>) {
+        let mut wants = Wants::default();
+        self.looks.begin(request, now, &mut wants);
+        self.look_on(wants, now, effects);
+    }
+
+    /// Whether somebody looks.
+    pub fn is_looked_at(&self) -> bool {
+        !self.looks.is_empty()
+    }
+
+    fn look_on(&mut self, mut wants: Wants, now: u64, effects: &mut Vec<RegistryEffect>) {
+        self.looks.advance(&self.known, now, &mut wants);
+        effects.extend(wants.ask.into_iter().map(RegistryEffect::Vote));
+        if let Some(value) = wants.learn {
+            self.on_chosen(value, effects);
+        }
+        if wants.finish && self.wanted.is_empty() {
+            self.want(None, now.saturating_add(GIVE_UP_US));
+            self.advance(now, effects);
+        }
+        effects.extend(wants.ended.into_iter().map(|(request, result)| RegistryEffect::Looked { request, result }));
     }
 
     /// A voter is asked.
@@ -262,6 +301,10 @@ impl Registry {
 
     /// A voter's answer.
     pub fn on_voted(&mut self, reply: Reply, now: u64, random: u64, effects: &mut Vec<RegistryEffect>) {
+        if let Answer::Seen { .. } = reply.answer {
+            self.looks.on_reply(&reply);
+            return self.look_on(Wants::default(), now, effects);
+        }
         let mut out = Vec::new();
         if let Some(Attempt::Running { proposer, .. }) = &mut self.attempt {
             proposer.on_reply(reply, &mut out);
@@ -306,11 +349,7 @@ impl Registry {
                 // What was promised and not kept was not told to anyone.
                 self.pending_states.clear();
                 self.acceptor = Acceptor::new(self.acceptor.state().me(), self.durable.clone());
-                self.attempt = None;
-                if let Some(wanted) = self.wanted.pop_front() {
-                    let result = Err(ChangeError::Unable("this node's disk takes no writes".into()));
-                    effects.push(RegistryEffect::Done { request: wanted.request, result });
-                }
+                self.end(Err(ChangeError::Unable("this node's disk takes no writes".into())), effects);
             }
             (Write::Lives, true) => {
                 for (call, incarnation) in std::mem::take(&mut self.lives_waiting) {
@@ -354,6 +393,9 @@ impl Registry {
         }
         self.proposed(out, now, random, effects);
         self.advance(now, effects);
+        if !self.looks.is_empty() {
+            self.look_on(Wants::default(), now, effects);
+        }
         if now >= self.next_attest {
             self.next_attest = now.saturating_add(ATTEST_US);
             self.ask_for_attests(effects);
@@ -429,8 +471,8 @@ impl Registry {
 
     fn end(&mut self, result: Result<u64, ChangeError>, effects: &mut Vec<RegistryEffect>) {
         self.attempt = None;
-        if let Some(wanted) = self.wanted.pop_front() {
-            effects.push(RegistryEffect::Done { request: wanted.request, result });
+        if let Some((request, ..)) = self.wanted.pop_front().and_then(|wanted| wanted.change) {
+            effects.push(RegistryEffect::Done { request, result });
         }
     }
 
@@ -450,12 +492,15 @@ impl Registry {
 
     fn minted(&mut self, ballot: dynamo_ring::register::Ballot, now: u64, effects: &mut Vec<RegistryEffect>) {
         let (Some(Attempt::Minting), Some(wanted)) = (&self.attempt, self.wanted.front()) else { return };
-        let change = Change {
-            expected_version: wanted.expected,
-            voters: wanted.charter.voters(),
-            payload: wanted.charter.encode(),
+        let proposer = match &wanted.change {
+            None => Ok(Proposer::read(ballot, self.known.clone())),
+            Some((_, expected, charter)) => {
+                let change =
+                    Change { expected_version: *expected, voters: charter.voters(), payload: charter.encode() };
+                Proposer::change(ballot, self.known.clone(), change)
+            }
         };
-        let mut proposer = match Proposer::change(ballot, self.known.clone(), change) {
+        let mut proposer = match proposer {
             Ok(proposer) => proposer,
             Err(error) => return self.end(Err(ChangeError::Unable(error.to_string())), effects),
         };

@@ -39,6 +39,7 @@ fn questions() -> Vec<Question> {
     vec![
         vote(register::Ask::Prepare),
         vote(register::Ask::Accept(value())),
+        vote(register::Ask::Look { newer_than: u64::MAX }),
         Question::Attest { incarnation: u64::MAX },
         Question::Recall(Started { life: 1, generation: u64::MAX, lot: 3, found: 4, durable: 5 }),
         Question::Pull { version: 9 },
@@ -59,7 +60,9 @@ fn answers() -> Vec<Answer> {
     let accepted = register::Accepted { ballot, value: value() };
     vec![
         vote(register::Answer::Promised { accepted: None }),
-        vote(register::Answer::Promised { accepted: Some(accepted) }),
+        vote(register::Answer::Promised { accepted: Some(accepted.clone()) }),
+        vote(register::Answer::Seen { accepted: None }),
+        vote(register::Answer::Seen { accepted: Some(accepted) }),
         vote(register::Answer::Accepted),
         vote(register::Answer::Refused { promised: ballot }),
         vote(register::Answer::Elsewhere { me: voter(9) }),

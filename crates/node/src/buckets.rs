@@ -171,6 +171,17 @@ impl Buckets {
         let largest = self.list().iter().map(|bucket| of_bucket(bucket.r.unwrap_or(majority).min(n))).max();
         largest.unwrap_or(0).max(of_bucket(majority))
     }
+
+    /// How many homes of a key have to answer for every bucket to take reads and writes: the largest R or W.
+    pub fn quorum(&self, n: u8) -> usize {
+        let majority = n / 2 + 1;
+        if !self.are_complete() {
+            return usize::from(n);
+        }
+        let of_bucket =
+            |bucket: Arc<BucketSettings>| bucket.r.unwrap_or(majority).max(bucket.w.unwrap_or(majority)).min(n);
+        self.list().into_iter().map(of_bucket).fold(majority, u8::max).into()
+    }
 }
 
 impl Default for Buckets {

@@ -7,7 +7,10 @@ use clap::Parser;
 use tokio::sync::watch;
 
 use crate::{
-    config::{self, Config, ENV_PREFIX, Setting},
+    config::{self, Config, ENV_PREFIX, Setting, Taken},
+    handover,
+    machine::Machine,
+    prestop,
     server::{self, Ended},
     signals::Signals,
     telemetry,
@@ -15,20 +18,18 @@ use crate::{
 
 /// A storage node of a Dynamo cluster.
 ///
+/// Without a command it runs the node.
+///
 /// Configuration comes from defaults, then the file, then DYNAMO_NODE__SECTION__KEY variables, then flags. See
 /// docs/CONFIGURATION.md for every key.
 #[derive(Debug, Parser)]
-#[command(name = "dynamo-node", version, no_binary_name = true)]
+#[command(name = "dynamo-node", version, no_binary_name = true, args_conflicts_with_subcommands = true)]
 struct Args {
-    /// YAML file to read
-    #[arg(long, value_name = "FILE", env = "DYNAMO_NODE_CONFIG")]
-    config: Option<PathBuf>,
-    /// Set one key, for example --set storage.durability=interval
-    #[arg(long = "set", value_name = "SECTION.KEY=VALUE")]
-    sets: Vec<String>,
     #[command(flatten)]
-    common: CommonKeys,
-    /// Print the configuration that results, without the secret, and exit
+    sources: Sources,
+    #[command(subcommand)]
+    command: Option<Command>,
+    /// Print the configuration that results, without the secret, with what was taken by the limits, and exit
     #[arg(long)]
     print_config: bool,
     /// Check the configuration and exit
@@ -37,6 +38,39 @@ struct Args {
     /// Stop when standard input is closed: the process that started this one has ended
     #[arg(long, hide = true)]
     exit_with_stdin: bool,
+}
+
+/// What is done instead of running a node.
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    /// Ask the node that runs here to hand over, before it is told to stop
+    ///
+    /// It is no more ready, its peers turn to others, and it delivers the hints that it holds for nodes that are up; meanwhile
+    /// it answers whoever still asks. Give the configuration that the node has. For Kubernetes' preStop: exit code 0 also
+    /// when the time was too short, 1 if the node could not be asked.
+    Prestop(Prestop),
+}
+
+#[derive(Debug, clap::Args)]
+struct Prestop {
+    #[command(flatten)]
+    sources: Sources,
+    /// For how long at most; some of the time until it is killed has to be left to stop
+    #[arg(long, value_name = "SECONDS", default_value_t = 20, value_parser = clap::value_parser!(u64).range(..=handover::PATIENCE_MAX_S))]
+    seconds: u64,
+}
+
+/// Where the configuration comes from.
+#[derive(Debug, clap::Args)]
+struct Sources {
+    /// YAML file to read
+    #[arg(long, value_name = "FILE", env = "DYNAMO_NODE_CONFIG")]
+    config: Option<PathBuf>,
+    /// Set one key, for example --set storage.durability=interval
+    #[arg(long = "set", value_name = "SECTION.KEY=VALUE")]
+    sets: Vec<String>,
+    #[command(flatten)]
+    common: CommonKeys,
 }
 
 /// Flags of their own for the keys that most nodes are told; they win over --set. Taken as text, like the environment,
@@ -102,23 +136,31 @@ pub fn main_with(args: impl IntoIterator<Item = OsString>) -> ExitCode {
             return ExitCode::from(if error.use_stderr() { 2 } else { 0 });
         }
     };
-    let config = match load(&args) {
+    let sources = match &args.command {
+        Some(Command::Prestop(prestop)) => &prestop.sources,
+        None => &args.sources,
+    };
+    let mut config = match load(sources) {
         Ok(config) => config,
         Err(message) => {
             eprintln!("error: {message}");
             return ExitCode::from(2);
         }
     };
+    if let Some(Command::Prestop(prestop)) = &args.command {
+        return hand_over(&config, prestop.seconds);
+    }
+    let taken = config.fit(&Machine::here());
     if args.print_config {
         // A reader that has seen enough and closed the pipe is no failure.
-        let _ = std::io::stdout().write_all(config.to_yaml().as_bytes());
+        let _ = std::io::stdout().write_all(printed(&config, &taken).as_bytes());
         return ExitCode::SUCCESS;
     }
     if args.check {
         return ExitCode::SUCCESS;
     }
     let log = config.log.clone();
-    match start(config, args.exit_with_stdin) {
+    match start(config, &taken, args.exit_with_stdin) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             telemetry::last_words(&log, &format!("{error:#}"));
@@ -127,7 +169,26 @@ pub fn main_with(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     }
 }
 
-fn load(args: &Args) -> Result<Config, String> {
+fn hand_over(config: &Config, seconds: u64) -> ExitCode {
+    match prestop::ask(&config.node.http_listen, seconds) {
+        Ok(said) => {
+            let _ = std::io::stdout().write_all(said.as_bytes());
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprintln!("error: no node could be asked on node.http_listen, {}: {error}", config.node.http_listen);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// As YAML, with what nobody has set in comments at its end.
+fn printed(config: &Config, taken: &[Taken]) -> String {
+    let comment = |Taken { key, value, why }: &Taken| format!("# {key}: {value} was not set; {why}\n");
+    config.to_yaml() + &taken.iter().map(comment).collect::<String>()
+}
+
+fn load(args: &Sources) -> Result<Config, String> {
     let text = match &args.config {
         None => None,
         Some(path) => {
@@ -157,9 +218,12 @@ fn variables() -> Result<Vec<(String, String)>, config::ConfigError> {
     ours.map(as_text).collect()
 }
 
-fn start(config: Config, exit_with_stdin: bool) -> anyhow::Result<()> {
+fn start(config: Config, taken: &[Taken], exit_with_stdin: bool) -> anyhow::Result<()> {
     telemetry::init(&config.log).map_err(|message| anyhow::anyhow!(message))?;
     raise_file_limit();
+    for Taken { key, value, why } in taken {
+        tracing::debug!(key, value, why, "taken by the limits");
+    }
     // Signals are heard by a thread of their own: a node may begin anew in this process.
     let listening = runtime(1)?;
     let (stop, stopped) = watch::channel(false);
@@ -188,13 +252,9 @@ fn start(config: Config, exit_with_stdin: bool) -> anyhow::Result<()> {
     outcome
 }
 
-/// With so many threads; 0: as many as there are cores.
 fn runtime(threads: usize) -> anyhow::Result<tokio::runtime::Runtime> {
     let mut runtime = tokio::runtime::Builder::new_multi_thread();
-    if threads > 0 {
-        runtime.worker_threads(threads);
-    }
-    runtime.enable_all().build().context("the runtime's threads can't be started")
+    runtime.worker_threads(threads).enable_all().build().context("the runtime's threads can't be started")
 }
 
 /// As many connections as the system allows.
@@ -224,7 +284,7 @@ mod tests {
         let page = std::fs::read_to_string(page).unwrap();
         let defaults: serde_yaml::Value = serde_yaml::to_value(Config::default()).unwrap();
         let command = Args::command();
-        for (flag, key, _) in parse(&[]).common.each() {
+        for (flag, key, _) in parse(&[]).sources.common.each() {
             let arg = command.get_arguments().find(|arg| arg.get_long() == flag.strip_prefix("--")).unwrap();
             let help = arg.get_help().unwrap().to_string();
             let (section, name) = key.split_once('.').unwrap();
@@ -241,9 +301,9 @@ mod tests {
     #[test]
     fn flags_of_their_own_win_over_set_and_are_blamed_by_name() {
         let given = parse(&["--set", "node.name=a", "--name", "7", "--log-level", "x"]);
-        let settings: Vec<_> = given.common.settings().collect();
+        let settings: Vec<_> = given.sources.common.settings().collect();
         assert_eq!(settings[0], Setting { source: "--name".into(), key: "node.name".into(), value: "7".into() });
-        let error = load(&given).unwrap_err();
+        let error = load(&given.sources).unwrap_err();
         assert!(error.contains("log.level") && error.contains("\"x\" is from --log-level"), "{error}");
     }
 }

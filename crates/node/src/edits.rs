@@ -13,6 +13,8 @@ use dynamo_ring::{
 use dynamo_wire::v1::{RingEdit, ring_edit::Edit};
 use tonic::Status;
 
+use crate::language::Spoken;
+
 /// A node as this one knows it.
 pub struct Known {
     /// What it says of itself.
@@ -333,7 +335,8 @@ impl Edits<'_> {
         let gone = dynamo_ring::charter::Gone { id: known.info.id, incarnation: known.info.incarnation };
         if self.charter.gone().contains(&gone) {
             return Err(Status::failed_precondition(format!(
-                "{name} left this cluster with the data that it has: nothing was changed; start it with an empty data directory"
+                "{name} left this cluster with the data that it has: nothing was changed; start it with an empty data directory, or with node.retired={}, which empties the one that it has",
+                known.info.incarnation
             )));
         }
         self.check_protocol(known)?;
@@ -347,15 +350,17 @@ impl Edits<'_> {
 
     /// Who speaks another version than the members could not exchange anything with them.
     fn check_protocol(&self, newcomer: &Known) -> Result<(), Status> {
-        let (name, theirs) = (&newcomer.info.name, newcomer.info.protocol);
+        let spoken = |known: &Known| Spoken::said(known.info.protocol_lowest, known.info.protocol);
+        let (name, theirs) = (&newcomer.info.name, spoken(newcomer));
         let members = self.known.iter().filter(|known| self.charter.ring().member(known.info.id).is_some());
         // 0: configured, and not heard of yet.
-        let others = members.filter(|member| ![0, theirs].contains(&member.info.protocol) && theirs != 0);
-        let Some(other) = others.min_by_key(|member| member.info.protocol) else { return Ok(()) };
-        let ours = other.info.protocol;
-        let what = if theirs > ours { "upgrade the members first" } else { "start it with the version that they run" };
+        let mut others = members.filter(|member| ![member.info.protocol, newcomer.info.protocol].contains(&0));
+        let Some(other) = others.find(|member| spoken(member).with(theirs).is_none()) else { return Ok(()) };
+        let ours = spoken(other);
+        let is_newer = theirs.lowest > ours.highest;
+        let what = if is_newer { "upgrade the members first" } else { "start it with the version that they run" };
         Err(Status::failed_precondition(format!(
-            "{name} speaks version {theirs} of the language between nodes, and {} speaks {ours}: nothing was changed; {what}",
+            "{name} speaks {theirs} of the language between nodes, and {} speaks {ours}: nothing was changed; {what}",
             other.info.name
         )))
     }

@@ -100,6 +100,12 @@ fn node_to_wire((info, version): (NodeInfo, Version)) -> GossipNode {
         leftovers: info.leftovers,
         refilling: info.refilling,
         protocol: info.protocol,
+        protocol_lowest: info.protocol_lowest,
+        certificate_problem: info.certificate_problem,
+        certificate: info.certificate,
+        certificate_until_s: info.certificate_until_s,
+        trusted: info.trusted,
+        certificate_signed_by: info.certificate_signed_by,
     }
 }
 
@@ -134,6 +140,12 @@ fn node_from_wire(node: GossipNode) -> Option<(NodeInfo, Version)> {
         leftovers: node.leftovers,
         refilling: node.refilling,
         protocol: node.protocol,
+        protocol_lowest: node.protocol_lowest,
+        certificate_problem: node.certificate_problem,
+        certificate: node.certificate,
+        certificate_until_s: node.certificate_until_s,
+        trusted: node.trusted,
+        certificate_signed_by: node.certificate_signed_by,
     };
     Some((info, version_from_wire(node.version)))
 }
@@ -200,6 +212,12 @@ mod tests {
             leftovers: 22,
             refilling: 23,
             protocol: 24,
+            protocol_lowest: 22,
+            certificate_problem: "it has expired".into(),
+            certificate: "ab".repeat(32),
+            certificate_until_s: 25,
+            trusted: vec!["cd".repeat(32), "ef".repeat(32)],
+            certificate_signed_by: "cd".repeat(32),
         };
         let version = Version { generation: 8, number: 9 };
         let digest =

@@ -75,6 +75,32 @@ impl Home {
         Ok(())
     }
 
+    /// A disk whose life is `retired` or an earlier one left its cluster: all that it has goes, and a later life begins. The
+    /// life that left; None: the disk is another one's, or `retired` is 0, and nothing was changed.
+    ///
+    /// The store goes first: a crash in between leaves an old life without one, which is retired again. In the other order it
+    /// could leave a new life with what an old one had.
+    ///
+    /// # Errors
+    /// It can't be emptied, or the file can't be written.
+    pub fn retire(&mut self, retired: u64, now_ms: u64) -> Result<Option<u64>, IdentityError> {
+        let left = self.identity.incarnation;
+        if retired == 0 || left > retired {
+            return Ok(None);
+        }
+        let failed = |error| IdentityError::Io { dir: self.dir.display().to_string(), error };
+        self.discard_store().map_err(failed)?;
+        self.begin_life(now_ms, (retired, 0))?;
+        tracing::warn!(
+            node = self.identity.name,
+            left,
+            retired,
+            life = self.identity.incarnation,
+            "the disk in node.data_dir left its cluster in an earlier life, and node.retired says that it is done with: it was emptied, and goes on as a new node's"
+        );
+        Ok(Some(left))
+    }
+
     /// Where the store is.
     pub fn store(&self) -> PathBuf {
         self.dir.join(STORE)
@@ -302,6 +328,51 @@ mod tests {
         }
         let left: Vec<_> = fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
         assert_eq!(left, [FILE]);
+    }
+
+    #[test]
+    fn a_life_that_is_retired_is_emptied_once_and_a_later_one_is_not_touched() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join(STORE).join("file");
+        let keep = || {
+            fs::create_dir_all(file.parent().unwrap()).unwrap();
+            fs::write(&file, "x").unwrap();
+        };
+        let mut home = open(dir.path(), "c", "a", NodeId::initial("c", "a"), 7).unwrap();
+        keep();
+        for retired in [0, 6] {
+            assert_eq!(home.retire(retired, 99).unwrap(), None);
+            assert!(file.exists() && home.identity.incarnation == 7);
+        }
+        assert_eq!(home.retire(7, 5).unwrap(), Some(7));
+        assert!(!file.exists() && home.identity.incarnation == 8, "above the retired one, whatever the clock says");
+        keep();
+        assert_eq!(home.retire(7, 99).unwrap(), None);
+        assert!(file.exists());
+        // A clock that was set back, or a disk that is new: above it all the same.
+        assert_eq!(home.retire(500, 99).unwrap(), Some(8));
+        drop(home);
+        assert_eq!(open_as(dir.path(), "a").unwrap().incarnation, 501);
+    }
+
+    #[test]
+    fn a_crash_while_a_disk_is_emptied_never_leaves_a_new_life_with_an_old_store() {
+        let dir = tempfile::tempdir().unwrap();
+        let again = || open(dir.path(), "c", "a", NodeId::initial("c", "a"), 7).unwrap();
+        let (store, aside) = (dir.path().join(STORE), dir.path().join(DISCARDED));
+        drop(again());
+        fs::create_dir_all(&store).unwrap();
+        // It had been put aside, and half of it deleted.
+        fs::rename(&store, &aside).unwrap();
+        let mut home = again();
+        assert_eq!((home.retire(7, 9).unwrap(), home.identity.incarnation), (Some(7), 9));
+        assert!(!store.exists() && !aside.exists());
+        // What can't be emptied keeps its life.
+        drop(home);
+        fs::write(&aside, "no folder").unwrap();
+        let mut home = again();
+        assert!(home.retire(50, 60).is_err());
+        assert_eq!(home.identity.incarnation, 9);
     }
 
     #[test]

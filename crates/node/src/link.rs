@@ -15,13 +15,13 @@ use std::{
 use arc_swap::{ArcSwap, ArcSwapOption};
 use dynamo_ring::NodeId;
 use dynamo_wire::{
-    CLUSTER_METADATA, NODE_METADATA, PEER_PROTOCOL, PROTOCOL_METADATA, RING_METADATA, TARGET_METADATA,
+    CLUSTER_METADATA, NODE_METADATA, PROTOCOL_LOWEST_METADATA, PROTOCOL_METADATA, RING_METADATA, TARGET_METADATA,
     v1::{ReplicaReply, ReplicaRequest, ReplicaRequests, replica_client::ReplicaClient, replica_request},
 };
 use tokio::sync::{mpsc, watch};
 use tonic::{Code, Request, Status, transport::Endpoint};
 
-use crate::{batch::Frames, clock::Clock, ring_mark::RingMark};
+use crate::{batch::Frames, clock::Clock, language::Spoken, ring_mark::RingMark, tls::NodeTls};
 
 /// Requests that wait for a slow peer. When full, [`Link::send`] refuses and the request counts as refused by the
 /// peer: a node that can't keep up is not given more.
@@ -176,29 +176,43 @@ impl Link {
     /// A peer that refuses says why: for people, but not each second.
     fn note(&self, status: &Status, refused: &mut String) {
         let (peer, class) = (self.peer, self.class);
-        if status.code() == Code::FailedPrecondition && refused != status.message() {
-            status.message().clone_into(refused);
-            tracing::warn!(%peer, ?class, "the peer refuses the stream: {}", status.message());
+        // That this node's own certificate was refused shows only when the peer is first heard of again.
+        let why = match (status.code(), dynamo_tls::refusal(status)) {
+            (_, Some(why)) => why,
+            (Code::FailedPrecondition, None) => status.message().to_owned(),
+            _ => String::new(),
+        };
+        if !why.is_empty() && *refused != why {
+            tracing::warn!(%peer, ?class, "the peer refuses the stream, or is refused: {why}");
+            *refused = why;
         } else {
             tracing::debug!(%peer, ?class, %status, "no stream to the peer");
         }
     }
 
     async fn session(&self, identity: &StreamIdentity, events: &dyn LinkEvents) -> Result<(), Status> {
-        let channel = endpoint(&self.address.load(), identity.connect_timeout)?
-            .connect()
-            .await
-            .map_err(|error| Status::unavailable(format!("{error:?}")))?;
+        let endpoint = endpoint(&self.address.load(), identity.connect_timeout)?;
+        let channel = match &identity.tls {
+            None => endpoint.connect().await,
+            Some(tls) => endpoint.connect_with_connector(tls.connector(Some(self.peer))).await,
+        };
+        let channel = channel.map_err(|error| match dynamo_tls::refusal(&error) {
+            Some(why) => Status::failed_precondition(why),
+            None => Status::unavailable(format!("{error:?}")),
+        })?;
         let (sender, queue) = mpsc::channel(QUEUE);
         let mut request = Request::new(Frames::new(queue, request_bytes, |requests| ReplicaRequests { requests }));
         identity.write(self.peer, request.metadata_mut())?;
         let mut client = ReplicaClient::new(channel)
             .max_decoding_message_size(PEER_MESSAGE_BYTES)
             .max_encoding_message_size(PEER_MESSAGE_BYTES);
-        let mut replies = tokio::time::timeout(identity.connect_timeout, client.exchange(request))
+        let replies = tokio::time::timeout(identity.connect_timeout, client.exchange(request))
             .await
-            .map_err(|_| Status::deadline_exceeded("the peer did not open the stream in time"))??
-            .into_inner();
+            .map_err(|_| Status::deadline_exceeded("the peer did not open the stream in time"))??;
+        let common = Spoken::answered(replies.metadata().get(PROTOCOL_METADATA).map(|version| version.as_bytes()))
+            .map_err(Status::failed_precondition)?;
+        tracing::debug!(peer = %self.peer, class = ?self.class, common, "the stream is open, in the newest common language");
+        let mut replies = replies.into_inner();
         self.sender.store(Some(Arc::new(sender)));
         events.up(self.peer, self.class);
         while let Some(frame) = replies.message().await? {
@@ -213,7 +227,7 @@ impl Link {
 }
 
 /// What a stream's first headers say of the sender.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct StreamIdentity {
     /// Name of the cluster; a stream from another is refused.
     pub cluster: String,
@@ -223,6 +237,8 @@ pub struct StreamIdentity {
     pub ring: Arc<RingMark>,
     /// How long connecting may take.
     pub connect_timeout: Duration,
+    /// What is shown, and whom it is shown to; nothing in plaintext.
+    pub tls: Option<Arc<NodeTls>>,
 }
 
 impl StreamIdentity {
@@ -231,7 +247,8 @@ impl StreamIdentity {
         metadata.insert(CLUSTER_METADATA, self.cluster.parse().map_err(invalid)?);
         metadata.insert(NODE_METADATA, self.node.to_string().parse().map_err(invalid)?);
         metadata.insert(TARGET_METADATA, to.to_string().parse().map_err(invalid)?);
-        metadata.insert(PROTOCOL_METADATA, PEER_PROTOCOL.into());
+        metadata.insert(PROTOCOL_METADATA, Spoken::HERE.highest.into());
+        metadata.insert(PROTOCOL_LOWEST_METADATA, Spoken::HERE.lowest.into());
         metadata.insert(RING_METADATA, self.ring.text().parse().map_err(invalid)?);
         Ok(())
     }

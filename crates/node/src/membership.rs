@@ -23,7 +23,9 @@ use crate::{
     gossip_wire,
     handoff::HandoffNews,
     keeping::KeeperNews,
+    language::Spoken,
     link::{self, Lost},
+    tls::{NodeTls, Report},
 };
 
 /// How often what the links see is looked at.
@@ -38,7 +40,9 @@ pub struct Membership {
     coordinator: Arc<Coordinator>,
     my_address: String,
     connect_timeout: Duration,
-    channels: Mutex<HashMap<String, Channel>>,
+    tls: Option<Arc<NodeTls>>,
+    /// By address, and by whom it has to be.
+    channels: Mutex<HashMap<(String, Option<NodeId>), Channel>>,
     tells: Arc<Semaphore>,
 }
 
@@ -49,15 +53,20 @@ impl Membership {
         coordinator: Arc<Coordinator>,
         my_address: String,
         connect_timeout: Duration,
+        tls: Option<Arc<NodeTls>>,
     ) -> Arc<Self> {
         let membership = Self {
             machine: Mutex::new(machine),
             coordinator,
             my_address,
             connect_timeout,
+            tls,
             channels: Mutex::default(),
             tells: Arc::new(Semaphore::new(TELLS)),
         };
+        if let Some(tls) = &membership.tls {
+            membership.set_credentials(&tls.report());
+        }
         membership.publish_buckets();
         membership.coordinator.buckets.set_complete(membership.with(Gossip::knows_buckets));
         Arc::new(membership)
@@ -140,6 +149,17 @@ impl Membership {
     /// What this node says of the partitions that it has or lacks.
     pub fn set_upkeep(&self, leftovers: u32, refilling: u32) {
         self.machine.lock().set_self(|info| (info.leftovers, info.refilling) = (leftovers, refilling));
+    }
+
+    /// What this node says of its certificate and of whom it trusts.
+    pub fn set_credentials(&self, report: &Report) {
+        self.machine.lock().set_self(|info| {
+            info.certificate.clone_from(&report.certificate);
+            info.certificate_until_s = report.until_s;
+            info.certificate_signed_by.clone_from(&report.signed_by);
+            info.trusted.clone_from(&report.trusted);
+            info.certificate_problem.clone_from(&report.problem);
+        });
     }
 
     /// Where a node's peers reach it, as far as is known.
@@ -314,24 +334,31 @@ impl Membership {
     }
 
     async fn deliver(&self, to: &Target, message: Message) -> Result<NodeId, Status> {
-        let address = match to {
-            Target::Address(address) => address.clone(),
-            Target::Node(id) => self.address(*id),
+        let (address, whom) = match to {
+            Target::Address(address) => (address.clone(), None),
+            Target::Node(id) => (self.address(*id), Some(*id)),
         };
-        let receipt = self.hand_over(&address, &self.my_address, message).await?;
+        let receipt = self.hand_over((&address, whom), &self.my_address, message).await?;
         gossip_wire::id_from_wire(&receipt.from).ok_or_else(|| Status::internal("a receipt of nobody"))
     }
 
-    /// Has whoever is at an address take a message.
+    /// Has whoever is at an address take a message; or this node only, as far as that can be told.
     ///
     /// # Errors
     /// It refuses, or does not answer.
-    pub async fn hand_over(&self, to: &str, from: &str, message: Message) -> Result<GossipReceipt, Status> {
+    pub async fn hand_over(
+        &self,
+        to: (&str, Option<NodeId>),
+        from: &str,
+        message: Message,
+    ) -> Result<GossipReceipt, Status> {
         let envelope = GossipEnvelope {
             cluster: self.coordinator.cluster.name.clone(),
             from: gossip_wire::id_to_wire(self.me()),
             from_address: from.to_owned(),
             message: Some(gossip_wire::to_wire(message)),
+            protocol_lowest: Spoken::HERE.lowest,
+            protocol: Spoken::HERE.highest,
         };
         let mut client = GossipClient::new(self.channel(to)?);
         let receipt = tokio::time::timeout(self.connect_timeout, client.tell(envelope))
@@ -340,17 +367,22 @@ impl Membership {
         Ok(receipt.into_inner())
     }
 
-    fn channel(&self, address: &str) -> Result<Channel, Status> {
+    fn channel(&self, (address, whom): (&str, Option<NodeId>)) -> Result<Channel, Status> {
         let mut channels = self.channels.lock();
-        if let Some(channel) = channels.get(address) {
+        let to = (address.to_owned(), whom);
+        if let Some(channel) = channels.get(&to) {
             return Ok(channel.clone());
         }
-        let channel = link::endpoint(address, self.connect_timeout)?.connect_lazy();
+        let endpoint = link::endpoint(address, self.connect_timeout)?;
+        let channel = match &self.tls {
+            None => endpoint.connect_lazy(),
+            Some(tls) => endpoint.connect_with_connector_lazy(tls.connector(whom)),
+        };
         // Addresses change with restarts: those of long ago are let go of.
         if channels.len() > 4 * TELLS {
             channels.clear();
         }
-        channels.insert(address.to_owned(), channel.clone());
+        channels.insert(to, channel.clone());
         Ok(channel)
     }
 }

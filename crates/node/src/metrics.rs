@@ -39,6 +39,7 @@ pub struct NodeMetrics {
     pub tried_again: Counter,
     ring_epoch: Gauge,
     ring_changing: Gauge,
+    ring_votes: Gauge,
     leftovers: Gauge,
     refilling: Gauge,
     inflight: Gauge,
@@ -112,6 +113,10 @@ impl NodeMetrics {
         describe_gauge!("dynamo_ring_epoch", "Epoch of the ring that this node goes by");
         describe_gauge!("dynamo_ring_changing", "1 while a change of the ring is under way");
         describe_gauge!(
+            "dynamo_ring_votes",
+            "1 where this node's disk counts in the majority that ring changes take; 0 from founding until most others have noted it, and after its disk was emptied until it is filled"
+        );
+        describe_gauge!(
             "dynamo_leftover_partitions",
             "Partitions of which this node has records and is no home any more: they are handed over"
         );
@@ -157,6 +162,7 @@ impl NodeMetrics {
             tried_again: counter!("dynamo_requests_tried_again_total"),
             ring_epoch: gauge!("dynamo_ring_epoch"),
             ring_changing: gauge!("dynamo_ring_changing"),
+            ring_votes: gauge!("dynamo_ring_votes"),
             leftovers: gauge!("dynamo_leftover_partitions"),
             refilling: gauge!("dynamo_refilling_partitions"),
             inflight: gauge!("dynamo_requests_in_flight"),
@@ -197,6 +203,7 @@ impl NodeMetrics {
     pub fn keeping(&self, status: &crate::keeping::KeeperStatus) {
         self.ring_epoch.set(status.charter.ring().epoch() as f64);
         self.ring_changing.set(if status.charter.change().is_some() { 1.0 } else { 0.0 });
+        self.ring_votes.set(if status.votes { 1.0 } else { 0.0 });
         self.leftovers.set(status.leftovers as f64);
         self.refilling.set(status.refilling as f64);
         let figures = &status.collecting.figures;

@@ -27,7 +27,7 @@ impl Membership {
     /// Somebody knows another process that bears this name, and is alive.
     pub async fn introduce(self: &Arc<Self>, addresses: Vec<String>) -> anyhow::Result<Vec<NodeId>> {
         let greet = async |address: String| {
-            let receipt = self.hand_over(&address, self.my_address(), GREETING).await;
+            let receipt = self.hand_over((&address, None), self.my_address(), GREETING).await;
             (address, receipt)
         };
         let mut answered = Vec::new();
@@ -65,7 +65,7 @@ impl Membership {
         }
         if from != self.me() {
             // From nowhere: who is asked does not ask in turn.
-            let asked = self.hand_over(&known, "", GREETING);
+            let asked = self.hand_over((&known, None), "", GREETING);
             let Ok(Ok(receipt)) = tokio::time::timeout(PATIENCE, asked).await else { return Ok(()) };
             // One process may be found at several addresses: the configured one, and the one that it gives.
             let is_another = gossip_wire::id_from_wire(&receipt.from) == Some(from) && receipt.address != address;

@@ -138,8 +138,14 @@ pub fn status(refused: Refused) -> Status {
         ErrorCode::TooManySiblings => Code::FailedPrecondition,
         ErrorCode::BucketConflict => Code::AlreadyExists,
         ErrorCode::CoordinatorLost | ErrorCode::MayBeWritten => Code::Aborted,
+        ErrorCode::NotAllowed => Code::PermissionDenied,
         ErrorCode::Internal | ErrorCode::Unspecified => Code::Internal,
     };
+    named(code, refused)
+}
+
+/// The same under a status of the caller's choice.
+pub fn named(code: Code, refused: Refused) -> Status {
     let mut status = Status::new(code, refused.message);
     if let Ok(name) = refused.code.as_str_name().parse() {
         status.metadata_mut().insert(dynamo_wire::CODE_METADATA, name);

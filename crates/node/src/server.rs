@@ -14,10 +14,7 @@ use dynamo_storage::engine::MemoryEngine;
 use dynamo_storage::{DataDir, Durability as StoreDurability, Identity as Minting, Opened, Settings as StoreSettings};
 use dynamo_transfer::DeliverySettings;
 use dynamo_version::ContextCodec;
-use dynamo_wire::v1::{
-    ReplicaReply, admin_server::AdminServer, gossip_server::GossipServer, kv_server::KvServer,
-    replica_server::ReplicaServer, ring_admin_server::RingAdminServer,
-};
+use dynamo_wire::v1::{ReplicaReply, kv_server::KvServer};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use tokio::{net::TcpListener, sync::watch, task::JoinSet};
 
@@ -26,27 +23,25 @@ use crate::{
     clock::Clock,
     cluster::{Cluster, Standing, View},
     completion::LocalStore,
-    config::{Config, DurabilityKind, EngineKind, LimitsConfig, MemberConfig},
-    connections::incoming,
+    config::{Config, DurabilityKind, EngineKind, MemberConfig},
     coordinator::{Coordinator, Parts, RequestLimits, RequestTimes},
     handoff::{self, Handoff, HandoffEvents, HandoffNews},
+    handover::Handover,
     http::{self, Readiness},
     identity::{self, Home, Identity},
     keeping::{self, KeeperEvents, KeeperNews, Keeping, Line},
-    link::{Class, LinkEvents, Lost, PEER_MESSAGE_BYTES, StreamIdentity},
+    language::Spoken,
+    link::{Class, LinkEvents, Lost, StreamIdentity},
     listen::listen,
     membership::{self, Membership},
     metrics::NodeMetrics,
     network::Network,
+    ports::{Clients, serve_clients, serve_peers},
     replica::Replicas,
     ring_mark::RingMark,
-    service::{admin::AdminService, gossip::GossipService, kv::KvService, replica::ReplicaService, ring::RingService},
+    service::{kv::KvService, ring::RingService},
+    tls::{self, NodeTls, Signer},
 };
-
-/// A peer holds three connections; more than a thousand peers are more than a ring can have.
-const PEER_CONNECTIONS: usize = 4096;
-const STREAM_WINDOW: u32 = 8 << 20;
-const CONNECTION_WINDOW: u32 = 16 << 20;
 
 /// Why a node has ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,7 +58,7 @@ pub enum Ended {
 ///
 /// # Errors
 /// The node could not start (a port taken, a data directory that is not its own), or its engine failed to close.
-pub async fn run(config: Config, stop: watch::Receiver<bool>) -> anyhow::Result<Ended> {
+pub async fn run(config: Config, mut stop: watch::Receiver<bool>) -> anyhow::Result<Ended> {
     let me = config.this_node();
     let listeners = Listeners::bind(&config).await?;
     let id = NodeId::initial(&config.cluster.name, &me.name);
@@ -72,15 +67,20 @@ pub async fn run(config: Config, stop: watch::Receiver<bool>) -> anyhow::Result<
     if config.storage.engine == EngineKind::Memory {
         home.identity = home.identity.after_amnesia();
     }
+    let secured = tls::open(&config, &mut stop).await?;
     // Set for names that are given to one start alone: no life has it.
     let stand_in = rand::random::<u64>() | 1 << 63;
+    let left = home.retire(config.retired(), Clock::wall_ms()).context("emptying a disk that left its cluster")?;
     home.remove_discarded().context("removing what is left of a store that was discarded")?;
     let (store, found) = open_store(&config, home.store(), id, stand_in).await?;
     let store = Arc::new(store);
-    let born = is_born(&config, &mut home, &store, &found)?;
+    let born = left.is_some() || is_born(&config, &mut home, &store, &found)?;
     let start = started(&config, &home.identity, &found);
     let metrics = recorder();
-    let node = Node::assemble(&config, &me, id, &home.identity, store.clone(), (start, (born, found.new), stand_in))?;
+    let tls = secured.as_ref().map(|(tls, _)| tls.clone());
+    let start = (start, (born, found.new), stand_in);
+    let mut node = Node::assemble(&config, &me, (id, &home.identity), store.clone(), start, tls)?;
+    node.signer = secured.and_then(|(_, signer)| signer);
     let outcome = node.serve(&config, listeners, metrics, stop).await;
     tokio::task::spawn_blocking(move || store.close()).await.context("closing the store")?;
     match outcome? {
@@ -223,22 +223,25 @@ struct Node {
     network: Arc<Network>,
     handoff_events: HandoffEvents,
     keeper_events: KeeperEvents,
+    tls: Option<Arc<NodeTls>>,
+    signer: Option<Signer>,
 }
 
 impl Node {
     fn assemble(
         config: &Config,
         me: &MemberConfig,
-        id: NodeId,
-        identity: &Identity,
+        (id, identity): (NodeId, &Identity),
         store: Arc<LocalStore>,
         (started, (born, empty), stand_in): (Started, (bool, bool), u64),
+        tls: Option<Arc<NodeTls>>,
     ) -> anyhow::Result<Self> {
         let clock = Clock::new();
         let connect_timeout = Duration::from_millis(config.timeouts.connect_ms);
         let first = Charter::first(config.first_ring()?);
         let (name, mark) = (config.cluster.name.clone(), Arc::new(RingMark::default()));
-        let stream = StreamIdentity { cluster: name.clone(), node: id, ring: mark.clone(), connect_timeout };
+        let (cluster, ring) = (name.clone(), mark.clone());
+        let stream = StreamIdentity { cluster, node: id, ring, connect_timeout, tls: tls.clone() };
         let network = Network::new(id, stream, clock, tokio::runtime::Handle::current());
         let ids: Vec<NodeId> = first.ring().members().iter().map(|member| member.id).collect();
         let peers = network.set(ids, |id| configured_address(config, id));
@@ -269,8 +272,9 @@ impl Node {
         let has_left = charter.gone().contains(&gone) && charter.ring().member(id).is_none();
         if has_left && !charter.leavers().contains(&id) {
             return Err(anyhow!(
-                "this node left its cluster, or was removed, with the data that {} holds, and nobody takes that from it any more: nothing was changed; give it an empty node.data_dir to let it join as a new node",
-                config.node.data_dir.display()
+                "this node left its cluster, or was removed, with the data that {} holds, and nobody takes that from it any more: nothing was changed; to let it join as a new node give it an empty node.data_dir, or set node.retired to {}, the life of that disk: then it is emptied at the start",
+                config.node.data_dir.display(),
+                identity.incarnation
             ));
         }
         if has_left {
@@ -284,7 +288,7 @@ impl Node {
         let known = known.map(|member| configured_info(config, member)).collect();
         let mut machine = Gossip::new(info, identity.generation, config.cluster.seeds.clone(), known, settings);
         machine.restore_buckets(membership::stored_buckets(&store));
-        let membership = Membership::new(machine, coordinator.clone(), address, connect_timeout);
+        let membership = Membership::new(machine, coordinator.clone(), address, connect_timeout, tls.clone());
         coordinator.cluster.adopt(keeping::view(&network, &membership, &charter));
         let delivery = DeliverySettings {
             window: config.handoff.window,
@@ -305,7 +309,8 @@ impl Node {
             queue,
             (incarnation, stand_in),
         );
-        Ok(Self { coordinator, membership, handoff, keeping, network, handoff_events, keeper_events })
+        let signer = None;
+        Ok(Self { coordinator, membership, handoff, keeping, network, handoff_events, keeper_events, tls, signer })
     }
 
     async fn serve(
@@ -315,7 +320,8 @@ impl Node {
         metrics: PrometheusHandle,
         mut stop: watch::Receiver<bool>,
     ) -> anyhow::Result<Line> {
-        let Self { coordinator, membership, handoff, keeping, network, handoff_events, keeper_events } = self;
+        let Self { coordinator, membership, handoff, keeping, network, handoff_events, keeper_events, tls, signer } =
+            self;
         // Tasks outlive the request to stop until requests in flight are done.
         let (ended, end) = watch::channel(false);
         let readiness = Arc::new(Readiness::default());
@@ -340,22 +346,30 @@ impl Node {
         let interval = Duration::from_millis(config.gossip.interval_ms);
         tasks.spawn(membership.clone().run(interval, end.clone()));
         tasks.spawn(upkeep(metrics.clone(), coordinator.clone(), end.clone()));
+        if let Some(tls) = &tls {
+            let every = Duration::from_millis(config.tls.reload_ms);
+            tasks.spawn(tls::watch(tls.clone(), membership.clone(), every, end.clone()));
+            if let Some(signer) = signer {
+                tasks.spawn(signer.run(tls.clone(), end.clone()));
+            }
+        }
 
         let mut servers = JoinSet::new();
         let (health, health_service) = tonic_health::server::health_reporter();
-        servers.spawn(serve_clients(
-            listeners.client,
-            config.limits.clone(),
-            coordinator.clone(),
-            membership.clone(),
-            ring_admin,
-            health_service,
-        ));
+        let clients = Clients {
+            limits: config.limits.clone(),
+            coordinator: coordinator.clone(),
+            membership: membership.clone(),
+            ring: ring_admin,
+            tls: tls.clone().map(|tls| (tls, metrics.clone())),
+        };
+        servers.spawn(serve_clients(listeners.client, clients, health_service));
         servers.spawn(serve_peers(
             listeners.peer,
             coordinator.cluster.clone(),
             Replicas::new(coordinator.clone(), keeper_events),
             membership.clone(),
+            tls.as_ref().map(NodeTls::for_peers),
         ));
         // The others are introducing themselves to this one as well.
         let answered = membership.introduce(others(config)).await?;
@@ -365,7 +379,14 @@ impl Node {
         let met = async { tokio::join!(told, until_connected(&coordinator, &answered)) };
         let _ = tokio::time::timeout(Duration::from_millis(config.timeouts.connect_ms), met).await;
         coordinator.open();
-        let http = http::serve(listeners.http, metrics, readiness.clone(), end.clone());
+        let metrics = tls.is_none().then_some(metrics);
+        let handover = Handover {
+            coordinator: coordinator.clone(),
+            membership: membership.clone(),
+            readiness: readiness.clone(),
+            health: health.clone(),
+        };
+        let http = http::serve(listeners.http, metrics, handover, end.clone());
         tasks.spawn(async move { http.await.unwrap_or_else(|error| tracing::error!(%error, "the HTTP port failed")) });
         health.set_serving::<KvServer<KvService>>().await;
         membership.announce(Phase::Serving).await;
@@ -394,6 +415,7 @@ impl Node {
         let _ = tokio::time::timeout(Duration::from_secs(1), announced).await;
         coordinator.stop();
         drain(&coordinator, Duration::from_millis(config.timeouts.drain_ms)).await;
+        tokio::time::sleep(LINGER).await;
         servers.shutdown().await;
         network.stop();
         let _ = ended.send(true);
@@ -403,6 +425,11 @@ impl Node {
         outcome
     }
 }
+
+/// After the last request is finished its answer is still to be sent; and requests that clients sent before they heard of the
+/// stop are on their way: they are refused, which is an answer, where a connection that closes leaves a writer in doubt. A
+/// client tries a node that refused again after 0.1 s and 0.3 s, and then not before 0.7 s: the connections close in between.
+const LINGER: Duration = Duration::from_millis(500);
 
 async fn drain(coordinator: &Coordinator, patience: Duration) {
     let until = tokio::time::Instant::now() + patience;
@@ -484,7 +511,8 @@ fn my_info(me: &MemberConfig, id: NodeId, identity: &Identity, ring_epoch: u64, 
         incarnation: identity.incarnation,
         ring_epoch,
         ring_version,
-        protocol: dynamo_wire::PEER_PROTOCOL,
+        protocol: Spoken::HERE.highest,
+        protocol_lowest: Spoken::HERE.lowest,
         ..NodeInfo::default()
     }
 }
@@ -548,54 +576,4 @@ async fn upkeep(metrics: PrometheusHandle, coordinator: Arc<Coordinator>, mut st
         metrics.run_upkeep();
         coordinator.metrics.sample(coordinator.in_flight(), coordinator.store.counters());
     }
-}
-
-async fn serve_clients(
-    listener: TcpListener,
-    limits: LimitsConfig,
-    coordinator: Arc<Coordinator>,
-    membership: Arc<Membership>,
-    ring: RingService,
-    health: tonic_health::pb::health_server::HealthServer<impl tonic_health::pb::health_server::Health>,
-) -> Result<(), tonic::transport::Error> {
-    let reflection = tonic_reflection::server::Builder::configure()
-        .register_encoded_file_descriptor_set(dynamo_wire::FILE_DESCRIPTOR_SET)
-        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
-        .build_v1()
-        .expect("the descriptors were generated with the code");
-    let kv = KvServer::new(KvService::new(coordinator.clone(), membership.clone()))
-        .max_decoding_message_size(limits.message_bytes)
-        .max_encoding_message_size(PEER_MESSAGE_BYTES);
-    server()
-        .add_service(health)
-        .add_service(reflection)
-        .add_service(kv)
-        .add_service(AdminServer::new(AdminService::new(coordinator, membership)))
-        .add_service(RingAdminServer::new(ring))
-        .serve_with_incoming(incoming(listener, "client", limits.connections))
-        .await
-}
-
-async fn serve_peers(
-    listener: TcpListener,
-    cluster: Arc<Cluster>,
-    replicas: Replicas,
-    membership: Arc<Membership>,
-) -> Result<(), tonic::transport::Error> {
-    let replica = ReplicaServer::new(ReplicaService::new(&cluster, Arc::new(replicas)))
-        .max_decoding_message_size(PEER_MESSAGE_BYTES)
-        .max_encoding_message_size(PEER_MESSAGE_BYTES);
-    server()
-        .add_service(replica)
-        .add_service(GossipServer::new(GossipService::new(cluster.name.clone(), membership)))
-        .serve_with_incoming(incoming(listener, "peer", PEER_CONNECTIONS))
-        .await
-}
-
-fn server() -> tonic::transport::Server {
-    tonic::transport::Server::builder()
-        .initial_stream_window_size(STREAM_WINDOW)
-        .initial_connection_window_size(CONNECTION_WINDOW)
-        .http2_keepalive_interval(Some(Duration::from_secs(20)))
-        .http2_keepalive_timeout(Some(Duration::from_secs(20)))
 }

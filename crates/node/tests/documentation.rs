@@ -71,6 +71,10 @@ fn every_file_that_a_page_names_is_there() {
         "docs/PROTOCOL.md",
         "docs/SIMULATOR.md",
         "docs/BENCHMARKS.md",
+        "docs/SECURITY.md",
+        "docs/OPERATIONS.md",
+        "docs/KIND.md",
+        "docs/KUBECTL.md",
         "CONTRIBUTING.md",
         "README.md",
     ] {
@@ -78,4 +82,35 @@ fn every_file_that_a_page_names_is_there() {
         assert!(missing.is_empty(), "{page} names {missing:?}");
     }
     assert!(named_files(&text("docs/PROTOCOL.md")).len() > 10);
+}
+
+/// The single words in CamelCase that a source has as texts, without its tests.
+fn reasons(path: &str) -> BTreeSet<String> {
+    let source = text(path);
+    let source = source.split("#[cfg(test)]").next().unwrap_or_default();
+    let is_reason = |word: &&str| {
+        word.starts_with(|first: char| first.is_ascii_uppercase())
+            && word.contains(|letter: char| letter.is_ascii_lowercase())
+            && word.bytes().all(|byte| byte.is_ascii_alphabetic())
+    };
+    source.split('"').skip(1).step_by(2).filter(is_reason).map(str::to_owned).collect()
+}
+
+#[test]
+fn what_the_operator_waits_for_and_tells_is_in_the_page_for_who_is_on_call() {
+    let page = text("docs/OPERATIONS.md");
+    let why = text("crates/planner/src/why.rs");
+    let (_, variants) = why.split_once("pub enum Why {\n").expect("the waits");
+    let (variants, _) = variants.split_once("\n}\n").expect("their end");
+    let mut names: BTreeSet<String> =
+        variants.lines().filter_map(|line| line.trim().split([' ', ',']).next()).map(str::to_owned).collect();
+    assert!(names.len() > 30, "the waits were not understood: {names:?}");
+    for source in ["events.rs", "tell.rs", "buckets.rs", "controller.rs", "act/failure.rs"] {
+        names.extend(reasons(&format!("crates/operator/src/{source}")));
+    }
+    // A condition's status; and what is tried again without a word.
+    let unsaid = ["True", "NotHeardYet"];
+    let missing: Vec<_> =
+        names.iter().filter(|name| !unsaid.contains(&name.as_str()) && !page.contains(&format!("`{name}`"))).collect();
+    assert!(missing.is_empty(), "docs/OPERATIONS.md does not say what {missing:?} mean");
 }

@@ -7,7 +7,7 @@ use std::{
     process::{Child, Command, Stdio},
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU8, Ordering},
+        atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering},
     },
     time::Duration,
 };
@@ -22,11 +22,12 @@ use dynamo_ring::{
 };
 use dynamo_version::{Actor, Causality, Dot, Mode, Payload, SiblingSet, Timestamp};
 use dynamo_wire::{
-    CLUSTER_METADATA, NODE_METADATA, PEER_PROTOCOL, PROTOCOL_METADATA,
+    CLUSTER_METADATA, NODE_METADATA, PEER_PROTOCOL, PEER_PROTOCOL_LOWEST, PROTOCOL_LOWEST_METADATA, PROTOCOL_METADATA,
     v1::{
         ApplyRequest, GossipEnvelope, GossipReceipt, KeepAnswer, KeepQuestion, ProgressRequest, PutRequest, RemoveEdit,
         ReplicaAck, ReplicaRead, ReplicaRefusal, ReplicaReplies, ReplicaReply, ReplicaRequest, ReplicaRequests,
         ReplicaWrite, RingEdit,
+        gossip_client::GossipClient,
         gossip_server::{Gossip, GossipServer},
         kv_client::KvClient,
         replica_client::ReplicaClient,
@@ -99,6 +100,7 @@ impl One {
             "cluster.replication=2",
             "cluster.partitions=8",
             "storage.engine=memory",
+            "tls.mode=plaintext",
             "node.name=a",
             &data,
             &peer_listen,
@@ -129,6 +131,36 @@ impl One {
         Charter::first(self.config.first_ring().unwrap())
     }
 
+    /// What a peer says first over a stream, with the versions that it speaks.
+    fn hello<T>(&self, from: NodeId, (lowest, highest): (Option<u32>, Option<u32>), said: T) -> Request<T> {
+        let mut stream = Request::new(said);
+        let headers = stream.metadata_mut();
+        headers.insert(CLUSTER_METADATA, self.config.cluster.name.parse().unwrap());
+        headers.insert(NODE_METADATA, from.to_string().parse().unwrap());
+        highest.into_iter().for_each(|highest| drop(headers.insert(PROTOCOL_METADATA, highest.into())));
+        lowest.into_iter().for_each(|lowest| drop(headers.insert(PROTOCOL_LOWEST_METADATA, lowest.into())));
+        stream
+    }
+
+    /// Opens a stream as a peer that speaks these versions: the one that is answered with.
+    async fn opens(&self, speaks: (Option<u32>, Option<u32>)) -> Result<String, Status> {
+        let stream = self.hello(self.id("b"), speaks, futures_util::stream::empty());
+        let answer = ReplicaClient::new(channel(&self.peer).await).exchange(stream).await?;
+        Ok(answer.metadata().get(PROTOCOL_METADATA).unwrap().to_str().unwrap().to_owned())
+    }
+
+    /// The same with an envelope of gossip.
+    async fn tells(&self, (lowest, highest): (Option<u32>, Option<u32>)) -> Result<(), Status> {
+        let envelope = GossipEnvelope {
+            cluster: self.config.cluster.name.clone(),
+            from: Bytes::copy_from_slice(&self.id("b").0.to_be_bytes()),
+            protocol_lowest: lowest.unwrap_or_default(),
+            protocol: highest.unwrap_or_default(),
+            ..GossipEnvelope::default()
+        };
+        GossipClient::new(channel(&self.peer).await).tell(envelope).await.map(drop)
+    }
+
     /// One request of a peer, and its reply.
     async fn ask(&self, from: NodeId, epoch: u64, request: replica_request::Request) -> Reply {
         let requests = vec![ReplicaRequest { id: 5, epoch, request: Some(request) }];
@@ -136,11 +168,7 @@ impl One {
         let (send, queue) = tokio::sync::mpsc::channel(1);
         send.send(ReplicaRequests { requests }).await.unwrap();
         let queue = futures_util::stream::unfold(queue, async |mut queue| Some((queue.recv().await?, queue)));
-        let mut stream = Request::new(queue);
-        let headers = stream.metadata_mut();
-        headers.insert(CLUSTER_METADATA, self.config.cluster.name.parse().unwrap());
-        headers.insert(NODE_METADATA, from.to_string().parse().unwrap());
-        headers.insert(PROTOCOL_METADATA, PEER_PROTOCOL.into());
+        let stream = self.hello(from, (None, Some(PEER_PROTOCOL)), queue);
         let mut client = ReplicaClient::new(channel(&self.peer).await);
         let mut replies = client.exchange(stream).await.unwrap().into_inner();
         let replies = replies.message().await.unwrap().expect("a reply").replies;
@@ -201,14 +229,18 @@ struct Other {
     takes: Arc<AtomicBool>,
     refused: Arc<AtomicBool>,
     taken: Arc<Mutex<Vec<(u64, ReplicaWrite)>>>,
+    /// Which version it answers streams with; 0: it does not say, as nodes did before it was said.
+    answers: Arc<AtomicU32>,
+    /// The versions that streams were opened with: the oldest and the newest.
+    opened: Arc<Mutex<Vec<[u32; 2]>>>,
 }
 
 impl Other {
     /// It answers at this address from now on.
     fn start(id: NodeId, address: String) -> Other {
         let listen = address.parse().unwrap();
-        let (takes, refused, taken) = Default::default();
-        let other = Other { id, address, takes, refused, taken };
+        let (takes, refused, taken, answers, opened) = Default::default();
+        let other = Other { id, address, takes, refused, taken, answers, opened };
         let server = Server::builder().add_service(ReplicaServer::new(other.clone()));
         let server = server.add_service(GossipServer::new(other.clone()));
         tokio::spawn(async move { server.serve(listen).await.unwrap() });
@@ -242,11 +274,18 @@ impl Replica for Other {
         request: Request<Streaming<ReplicaRequests>>,
     ) -> Result<Response<Self::ExchangeStream>, Status> {
         let other = self.clone();
+        let said = |key| request.metadata().get(key).unwrap().to_str().unwrap().parse().unwrap();
+        self.opened.lock().push([said(PROTOCOL_LOWEST_METADATA), said(PROTOCOL_METADATA)]);
         let replies = request.into_inner().map(move |frame| {
             let replies = frame?.requests.into_iter().map(|request| other.reply(request)).collect();
             Ok(ReplicaReplies { replies })
         });
-        Ok(Response::new(Box::pin(replies)))
+        let mut response: Response<Self::ExchangeStream> = Response::new(Box::pin(replies));
+        match self.answers.load(Ordering::Relaxed) {
+            0 => {}
+            version => drop(response.metadata_mut().insert(PROTOCOL_METADATA, version.into())),
+        }
+        Ok(response)
     }
 }
 
@@ -375,4 +414,50 @@ async fn a_coordinator_that_is_no_member_mints_nothing() {
     let b = node.id("b");
     assert_eq!(node.read(b, 2, "after").await, Ok(Some(0)), "it has a version that it must not have made");
     assert!(node.read(b, 2, "before").await.unwrap().is_some_and(|digest| digest != 0));
+}
+
+#[tokio::test]
+async fn peers_speak_the_newest_version_that_both_know_and_none_where_there_is_none() {
+    let node = One::start();
+    let (lowest, highest) = (PEER_PROTOCOL_LOWEST, PEER_PROTOCOL);
+    for speaks in [
+        (Some(lowest), Some(highest)),
+        (Some(lowest.saturating_sub(1)), Some(highest)),
+        (Some(highest), Some(highest + 7)),
+        // Before nodes said it.
+        (None, Some(highest)),
+        (None, None),
+    ] {
+        assert_eq!(node.opens(speaks).await.unwrap(), highest.to_string(), "{speaks:?}");
+        node.tells(speaks).await.unwrap();
+    }
+    for (speaks, shown, what) in [
+        (highest + 1..=highest + 2, format!("versions {} to {}", highest + 1, highest + 2), "upgrade this node first"),
+        (lowest - 1..=lowest - 1, format!("version {}", lowest - 1), "upgrade the caller first"),
+    ] {
+        let speaks = (Some(*speaks.start()), Some(*speaks.end()));
+        for refused in [node.opens(speaks).await.map(drop), node.tells(speaks).await] {
+            let refused = refused.unwrap_err();
+            assert_eq!(refused.code(), tonic::Code::FailedPrecondition, "{refused:?}");
+            let ours = format!("this node version {highest}");
+            assert!([&shown, &ours, what].iter().all(|words| refused.message().contains(*words)), "{refused:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn nothing_is_sent_to_who_answers_in_an_unknown_version_and_who_says_none_is_an_old_peer() {
+    let b = free();
+    let node = One::start_with(&b);
+    let other = Other::start(node.id("b"), b);
+    other.answers.store(PEER_PROTOCOL + 1, Ordering::Relaxed);
+    other.takes.store(true, Ordering::Relaxed);
+    let mut kv = KvClient::new(channel(&node.client).await);
+    kv.put(put("first")).await.unwrap();
+    // It tries again and again, over both of its streams.
+    until(async || (other.opened.lock().len() >= 6).then_some(())).await;
+    assert!(other.opened.lock().iter().all(|said| *said == [PEER_PROTOCOL_LOWEST, PEER_PROTOCOL]));
+    assert!(other.taken.lock().is_empty() && !other.refused.load(Ordering::Relaxed));
+    other.answers.store(0, Ordering::Relaxed);
+    until(async || other.taken.lock().iter().any(|(_, write)| write.key == "first").then_some(())).await;
 }

@@ -67,3 +67,8 @@ fn a_wiped_disk_that_votes_again_is_noticed() {
 fn a_ballot_that_is_used_again_after_a_crash_is_noticed() {
     noticed(Broken::BallotsForgotten, told);
 }
+
+#[test]
+fn a_value_that_one_voter_has_accepted_taken_for_chosen_is_noticed() {
+    noticed(Broken::LooksAtOneVoter, told);
+}

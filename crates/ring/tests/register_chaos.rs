@@ -39,6 +39,19 @@ proptest! {
     }
 }
 
+#[test]
+fn who_only_looks_sees_the_newest_in_all_weathers_and_nothing_is_written_for_it() {
+    let looked: usize = (0..40).map(|seed| weathered(seed, STEPS)).map(|world| world.looked).sum();
+    assert!(looked > 400, "{looked} looks came to an end");
+    let mut world = World::new(7, Broken::Nothing);
+    world.calm_down();
+    let before = world.disks_written();
+    for _ in 0..50 {
+        world.look_once(0);
+    }
+    assert_eq!((world.looked, world.disks_written()), (50, before));
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(150))]
 

@@ -8,8 +8,8 @@ use std::{
 use parking_lot::Mutex;
 
 use crate::{
-    check::Violation,
     coverage::Coverage,
+    history::Violation,
     plan::Plan,
     run::{Telling, Variant, run},
     scenario::Scenario,

@@ -6,12 +6,12 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 
 use crate::{
-    check::promise_of,
     coverage::cover,
     history::{Promise, ReadRecord, Seen, WriteId, WriteOutcome, WriteRecord, value_of},
     message::{Answer, Ask, ClientRequest, Refused, Response, WriteAsk},
     network::Fate,
     plan::{OpKind, PlannedOp},
+    promise::promise_of,
     world::{Event, Kernel, Power, say},
 };
 
@@ -203,7 +203,11 @@ impl Client {
             let write = current.write.expect("a write was begun");
             let record = &mut kernel.history.writes[write as usize];
             record.ended_us = Some(kernel.now);
-            record.refused = Some(refused);
+            record.refused = Some(format!("{refused:?}"));
+            if refused == Refused::TooManySiblings {
+                // That is said of the key, wherever it lives, until somebody writes with what he read.
+                record.promise = Promise::None;
+            }
             if says_not_written(refused) {
                 record.outcome = WriteOutcome::NotWritten;
             }

@@ -99,6 +99,8 @@ pub const BRANCHES: &[(&str, &str)] = &[
     ("admin.unknown", "it is not known what came of a change"),
     ("admin.unable", "a node can't ask for a change now"),
     ("admin.gone_refused", "a node that left may not come back with its data"),
+    ("look.confirmed", "a node's ring is the newest, as a majority says"),
+    ("look.not_confirmed", "no majority says whether a node's ring is the newest"),
     ("client.timed_out", "a client gives up waiting"),
     ("client.retried_write", "a write that may have happened is written again"),
     ("client.refused_connection", "a client finds nobody at a node"),

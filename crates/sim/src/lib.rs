@@ -4,7 +4,7 @@
 //! run, byte for byte: nothing in a run reads a clock, a thread or a hash map's order.
 //!
 //! Where things are: a [`Scenario`] makes a [`Plan`] of a seed; [`run`] carries it out; what goes wrong is [`fault`];
-//! what must hold is in `check/`; `node/` is the glue that `crates/node/src` has for real.
+//! what must hold is in `crates/history` and `check/`; `node/` is the glue that `crates/node/src` has for real.
 
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
@@ -17,12 +17,12 @@ pub mod coverage;
 mod disk;
 pub mod edit;
 pub mod fault;
-mod history;
 mod known_bad;
 mod message;
 mod network;
 mod node;
 pub mod plan;
+mod promise;
 mod run;
 mod scenario;
 mod scenarios;
@@ -30,8 +30,10 @@ mod shrink;
 mod trace;
 mod world;
 
+use dynamo_history as history;
+
 pub use campaign::{Campaign, Failure, Tally};
-pub use check::Violation;
+pub use history::Violation;
 pub use plan::Plan;
 pub use run::{Report, Telling, Variant, run};
 pub use scenario::Scenario;

@@ -1,6 +1,8 @@
 //! A whole run as data: the cluster, what clients do and when, what goes wrong and when. Together with its seed it is
 //! all that a run depends on; written down as YAML it can be kept and replayed.
 
+pub use dynamo_history::Bucket as BucketPlan;
+use dynamo_history::Terms;
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -64,6 +66,10 @@ pub struct ClusterPlan {
     /// has minutes.)
     #[serde(default = "collect_every_ms")]
     pub collect_every_ms: u32,
+    /// How often somebody asks a node, one after the other, whether the ring that it goes by is the newest, milliseconds; 0:
+    /// never.
+    #[serde(default)]
+    pub looks_every_ms: u32,
 }
 
 /// What plans have that do not say.
@@ -91,31 +97,6 @@ pub struct NetworkPlan {
     pub latency_us: u32,
     /// The mean of what chance adds to it, microseconds.
     pub jitter_us: u32,
-}
-
-/// A bucket.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct BucketPlan {
-    /// Whether the latest write wins, or concurrent ones stay as siblings.
-    pub last_write_wins: bool,
-    /// R; None: a majority.
-    #[serde(default)]
-    pub r: Option<u8>,
-    /// W; None: a majority.
-    #[serde(default)]
-    pub w: Option<u8>,
-    /// Whether home replicas alone count.
-    pub strict: bool,
-}
-
-impl BucketPlan {
-    /// Siblings, majorities, sloppy: what every cluster has.
-    pub const DEFAULT: Self = Self { last_write_wins: false, r: None, w: None, strict: false };
-    /// Siblings, majorities, home replicas alone.
-    pub const STRICT: Self = Self { strict: true, ..Self::DEFAULT };
-    /// The latest wins, majorities, sloppy.
-    pub const LATEST: Self = Self { last_write_wins: true, ..Self::DEFAULT };
 }
 
 /// Something that a client will do.
@@ -162,9 +143,7 @@ impl Plan {
 
     /// R and W of a bucket.
     pub fn quorums(&self, bucket: usize) -> (u8, u8) {
-        let n = self.cluster.replication;
-        let BucketPlan { r, w, .. } = self.buckets[bucket];
-        (r.unwrap_or(n / 2 + 1).min(n), w.unwrap_or(n / 2 + 1).min(n))
+        self.buckets[bucket].quorums(self.cluster.replication)
     }
 
     /// Operations of all clients.
@@ -176,6 +155,13 @@ impl Plan {
     pub fn may_lose(&self) -> bool {
         let cut = |fault: &TimedFault| matches!(fault.what, Fault::Crash { power: true, .. });
         self.cluster.durability == DurabilityPlan::Interval && self.faults.iter().any(cut)
+    }
+
+    /// What its clients are promised.
+    pub fn terms(&self) -> Terms {
+        let ClusterPlan { nodes, replication, siblings_max, .. } = self.cluster;
+        let (buckets, may_lose) = (self.buckets.clone(), self.may_lose());
+        Terms { keys: self.keys, buckets, replication, nodes, siblings_max, may_lose }
     }
 
     /// As it is kept in a file.

@@ -3,8 +3,8 @@
 use dynamo_version::Payload;
 
 use crate::{
-    check::{Ending, Evidence, Violation, check},
     coverage::{self, Coverage},
+    history::{Ending, Evidence, Violation, check},
     known_bad::KnownBad,
     plan::Plan,
     trace::Trace,
@@ -68,10 +68,10 @@ pub fn run(plan: &Plan, telling: Telling, variant: Option<Variant>) -> Report {
     world.run();
     let unsettled = world.settle();
     let endings: Vec<Ending> = (0..plan.keys).map(|key| ending(&world, key)).collect();
-    let history = &world.kernel.history;
+    let (history, terms) = (&world.kernel.history, plan.terms());
     // A loss tells more than what did not settle because of it.
     let broken = world.kernel.violation.clone();
-    let violation = broken.or_else(|| check(&Evidence::new(plan, history, &endings))).or(unsettled);
+    let violation = broken.or_else(|| check(&Evidence::new(&terms, history, &endings))).or(unsettled);
     let (acknowledged, reads) = (history.acknowledged() as u64, history.reads.len() as u64);
     if let Some(violation) = &violation {
         let (now, line) = (world.kernel.now, format!("!!! {violation}"));

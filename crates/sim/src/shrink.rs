@@ -2,7 +2,7 @@
 
 use crate::{
     campaign::words_of,
-    check::Violation,
+    history::Violation,
     plan::Plan,
     run::{Telling, Variant, run},
 };

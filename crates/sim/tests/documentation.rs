@@ -13,7 +13,8 @@ fn the_page_names_each_scenario_and_each_checker() {
     for scenario in Scenario::all() {
         assert!(named(scenario.name), "{} is not there", scenario.name);
     }
-    for entry in fs::read_dir(sim.join("src/check")).expect("the checkers are there") {
+    let checkers = ["src/check", "../history/src/check"].map(|folder| fs::read_dir(sim.join(folder)));
+    for entry in checkers.into_iter().flat_map(|folder| folder.expect("the checkers are there")) {
         let path = entry.expect("it can be listed").path();
         let checker = path.file_stem().expect("a file").to_string_lossy().into_owned();
         assert!(checker == "mod" || named(&checker), "{checker} is not there");

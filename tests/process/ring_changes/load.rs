@@ -1,6 +1,7 @@
 //! 40 clients on 10 hot sets and on 10,000, of a strict and of a sloppy bucket.
 
 use std::{
+    collections::BTreeMap,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -8,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use dynamo_client::{Client, Config, Error, Put};
+use dynamo_client::{Client, Error, Put};
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use tokio::{runtime::Runtime, task::JoinHandle};
 
@@ -47,7 +48,7 @@ impl Load {
         // No element is written twice, also by clients that begin again.
         let life = history.writes();
         let clients = (0..CLIENTS).map(|number| {
-            let config = Config::new(nodes.endpoints());
+            let config = nodes.client_config();
             let (history, stop) = (history.clone(), stop.clone());
             runtime.spawn(async move {
                 let client = Client::connect(config).await.expect("the nodes are up");
@@ -74,6 +75,11 @@ impl Load {
         self.history.writes()
     }
 
+    /// Reads and writes that have failed so far, by why.
+    pub fn failed(&self) -> BTreeMap<String, usize> {
+        self.history.failed()
+    }
+
     /// Stops the clients.
     pub fn stop(self) -> Arc<History> {
         self.stop.store(true, Ordering::Relaxed);
@@ -94,7 +100,7 @@ impl Load {
         nodes.until_hints_drained();
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         runtime.block_on(async {
-            let client = Client::connect(Config::new(nodes.endpoints())).await.expect("the nodes are up");
+            let client = Client::connect(nodes.client_config()).await.expect("the nodes are up");
             let sets = Arc::new(std::sync::Mutex::new(history.sets()));
             let readers: Vec<_> =
                 (0..16).map(|_| tokio::spawn(read_all(client.clone(), sets.clone(), history.clone()))).collect();

@@ -7,7 +7,7 @@
 
 mod addresses;
 mod history;
-mod load;
+pub mod load;
 mod members;
 mod refused;
 mod ring;

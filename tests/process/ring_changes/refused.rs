@@ -96,7 +96,8 @@ async fn hear_of_newer(member: String, name: &str) {
     let delta = GossipDelta { nodes: vec![node], digest: None };
     let message = GossipMessage { message: Some(gossip_message::Message::Delta(delta)) };
     let (cluster, from_address) = ("ours".to_owned(), String::new());
-    let envelope = GossipEnvelope { cluster, from: id, from_address, message: Some(message) };
+    let envelope =
+        GossipEnvelope { cluster, from: id, from_address, message: Some(message), ..GossipEnvelope::default() };
     let channel = tonic::transport::Endpoint::from_shared(format!("http://{member}")).unwrap().connect_lazy();
     GossipClient::new(channel).tell(envelope).await.unwrap();
 }
@@ -109,7 +110,8 @@ fn a_node_of_a_newer_protocol_version_does_not_join() {
     for member in ["node-1", "node-2", "node-3"] {
         runtime.block_on(hear_of_newer(nodes.peer_address(member), "node-9"));
     }
-    let (newer, ours) = (format!("node-9 speaks version {}", PEER_PROTOCOL + 1), format!("speaks {PEER_PROTOCOL}"));
+    let (newer, ours) =
+        (format!("node-9 speaks version {}", PEER_PROTOCOL + 1), format!("speaks version {PEER_PROTOCOL}"));
     let words = [&newer, &ours, "nothing was changed", "upgrade the members first"];
     refused(&nodes.run(&["node", "join", "node-9", "--yes"]), &words);
     assert_eq!(version(&nodes), before);

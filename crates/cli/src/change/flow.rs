@@ -1,8 +1,10 @@
 //! One change from its plan to its end, the same for every command that makes one.
 
+use std::time::Duration;
+
 use clap::Args;
-use dynamo_client::Client;
-use dynamo_wire::v1::{ApplyRequest, PlanRequest, PlanResponse, RingEdit};
+use dynamo_client::{Client, Code};
+use dynamo_wire::v1::{ApplyRequest, ApplyResponse, PlanRequest, PlanResponse, RingEdit};
 use serde_json::{Value, json};
 
 use super::{
@@ -63,25 +65,15 @@ pub struct Made {
     pub over: Option<Over>,
 }
 
+/// How often a change is planned on a ring that changes meanwhile, before its user is told.
+const ROUNDS: u32 = 5;
+
 /// Plans, shows, asks, applies, waits. Prints for people unless `json`.
 ///
 /// # Errors
 /// It can't be applied, nobody agreed to it, it was taken back, or somebody stopped waiting.
 pub async fn make(client: &Client, change: Change, how: &How, json: bool) -> Result<Made, Failure> {
-    let Change { edits, meant, planned, question } = change;
-    let Meant { allow_fewer_than_n, accept_loss } = meant;
-    let request = PlanRequest { edits: edits.clone(), allow_fewer_than_n, accept_loss };
-    let plan = client.ring_changes().plan(request).await?;
-    check_version(&plan, planned)?;
-    if !json {
-        preview::print_summary(&PlanResponse { blocked_by: Vec::new(), ..plan.clone() })?;
-    }
-    if !plan.blocked_by.is_empty() {
-        return Err(Failure::unavailable(format!("nothing was changed. {}", preview::blocked(&plan.blocked_by))));
-    }
-    confirm::ask(&question, how.yes)?;
-    let request = ApplyRequest { edits, version: plan.version, allow_fewer_than_n, accept_loss };
-    let applied = client.ring_changes().apply(request).await?;
+    let applied = apply(client, &change, how, json).await?;
     let mut made = Made { change: applied.change, steps: applied.steps, over: None };
     if made.change > 0 && how.waits() {
         made.over = Some(wait_for(client, made.change).await?);
@@ -90,6 +82,63 @@ pub async fn make(client: &Client, change: Change, how: &How, json: bool) -> Res
         made.print()?;
     }
     Ok(made)
+}
+
+/// The register's version also moves by what moves no data (a node's new life, a vote that is noted): a change that nobody looked
+/// at, or that does what was agreed to, is planned on the new version instead of being thrown back at its user.
+async fn apply(client: &Client, change: &Change, how: &How, json: bool) -> Result<ApplyResponse, Failure> {
+    let mut plan = planned(client, change).await?;
+    agree(change, &plan, how, json)?;
+    let mut rounds = 1..ROUNDS;
+    loop {
+        let Meant { allow_fewer_than_n, accept_loss } = change.meant;
+        let request =
+            ApplyRequest { edits: change.edits.clone(), version: plan.version, allow_fewer_than_n, accept_loss };
+        match client.ring_changes().apply(request).await {
+            Err(error) if error.code == Code::RingConflict && rounds.next().is_some() => {
+                tokio::time::sleep(Duration::from_millis(200)).await;
+                let next = planned(client, change).await?;
+                if next.version == plan.version {
+                    return Err(error.into());
+                }
+                if !does_the_same(&plan, &next) {
+                    agree(change, &next, how, json)?;
+                }
+                plan = next;
+            }
+            answered => return Ok(answered?),
+        }
+    }
+}
+
+fn agree(change: &Change, plan: &PlanResponse, how: &How, json: bool) -> Result<(), Failure> {
+    if !json {
+        preview::print_summary(&PlanResponse { blocked_by: Vec::new(), ..plan.clone() })?;
+    }
+    if !plan.blocked_by.is_empty() {
+        return Err(Failure::unavailable(format!("nothing was changed. {}", preview::blocked(&plan.blocked_by))));
+    }
+    confirm::ask(&change.question, how.yes)
+}
+
+async fn planned(client: &Client, change: &Change) -> Result<PlanResponse, Failure> {
+    let Meant { allow_fewer_than_n, accept_loss } = change.meant;
+    let request = PlanRequest { edits: change.edits.clone(), allow_fewer_than_n, accept_loss };
+    let plan = client.ring_changes().plan(request).await?;
+    check_version(&plan, change.planned)?;
+    Ok(plan)
+}
+
+/// Whether who agreed to the one agreed to the other: all but when it was made, and what it is estimated to take.
+fn does_the_same(agreed: &PlanResponse, plan: &PlanResponse) -> bool {
+    let bare = |plan: &PlanResponse| PlanResponse {
+        version: 0,
+        bytes_moved: 0,
+        seconds: 0,
+        seconds_at_most: 0,
+        ..plan.clone()
+    };
+    bare(agreed) == bare(plan)
 }
 
 fn check_version(plan: &PlanResponse, planned: Option<u64>) -> Result<(), Failure> {

@@ -69,6 +69,7 @@ pub fn document(receipt: &ReceiptResponse) -> Value {
     json!({
         "node": receipt.node, "complete": receipt.complete, "epoch": receipt.epoch, "tokens": receipt.tokens,
         "homes": receipt.homes, "leftovers": receipt.leftovers, "hints": receipt.hints, "missing": receipt.missing,
+        "incarnation": receipt.incarnation, "left": receipt.left,
     })
 }
 

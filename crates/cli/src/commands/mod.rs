@@ -67,7 +67,8 @@ pub fn storage_node(args: impl Iterator<Item = OsString>) -> Option<Vec<OsString
     let (command, rest) = args.split_first()?;
     let flag = rest.first()?.to_str()?;
     let is_ours = ["--help", "--version"].contains(&flag);
-    (command == "node" && flag.starts_with("--") && !is_ours).then(|| rest.to_vec())
+    let is_the_nodes = (flag.starts_with("--") && !is_ours) || flag == "prestop";
+    (command == "node" && is_the_nodes).then(|| rest.to_vec())
 }
 
 impl Cli {
@@ -143,6 +144,7 @@ mod tests {
         let storage_node = |line: &str| storage_node(line.split(' ').map(OsString::from));
         let args = storage_node("node --config x.yaml --exit-with-stdin --help").unwrap();
         assert_eq!(args, ["--config", "x.yaml", "--exit-with-stdin", "--help"]);
+        assert_eq!(storage_node("node prestop --config x.yaml").unwrap(), ["prestop", "--config", "x.yaml"]);
         for line in ["node", "node --help", "node --version", "node join a --yes", "ring --key x", "get node"] {
             assert_eq!(storage_node(line), None, "{line}");
         }

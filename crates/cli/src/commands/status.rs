@@ -35,8 +35,9 @@ pub struct Command {
 
 impl Command {
     pub async fn run(self) -> Result<(), Failure> {
+        let config = self.endpoint.config()?;
         let mut status = self.endpoint.connect().await?.status().await?;
-        let live = freshen(&mut status).await;
+        let live = freshen(&mut status, &config).await;
         if self.output.json() {
             return output::document(&document(&status, &live));
         }
@@ -46,18 +47,23 @@ impl Command {
         ))?;
         let rows = status.nodes.iter().map(|node| row(node, live.contains(&node.id))).collect();
         let header = ["ID", "ZONE", "STATE", "KEYS", "HINTS", "DISK", "EPOCH", "ENDPOINT"];
-        output::print_table(&output::table(&header, &["KEYS", "HINTS", "EPOCH"], rows))
+        output::print_table(&output::table(&header, &["KEYS", "HINTS", "EPOCH"], rows))?;
+        for node in status.nodes.iter().filter(|node| !node.certificate_problem.is_empty()) {
+            output::line(format!("{}: {}", node.name, node.certificate_problem))?;
+        }
+        Ok(())
     }
 }
 
 /// Has each node say its own figures: what the asked one has of them is as old as gossip's last round. Its judgement of
 /// their state stays. Returns the ids of those whose figures are their own.
-async fn freshen(status: &mut v1::StatusResponse) -> BTreeSet<String> {
+async fn freshen(status: &mut v1::StatusResponse, config: &Config) -> BTreeSet<String> {
     let asked = status.asked.clone();
     let mut questions = JoinSet::new();
     for node in status.nodes.iter().filter(|node| node.name != asked && node.state != "down") {
-        let (id, address) = (node.id.clone(), node.client_address.clone());
-        questions.spawn(async move { tokio::time::timeout(PATIENCE, own_figures(id, address)).await.ok().flatten() });
+        let id = node.id.clone();
+        let config = Config { endpoints: vec![node.client_address.clone()], ..config.clone() };
+        questions.spawn(async move { tokio::time::timeout(PATIENCE, own_figures(id, config)).await.ok().flatten() });
     }
     let mut live: BTreeSet<String> =
         status.nodes.iter().filter(|node| node.name == asked).map(|node| node.id.clone()).collect();
@@ -71,8 +77,8 @@ async fn freshen(status: &mut v1::StatusResponse) -> BTreeSet<String> {
     live
 }
 
-async fn own_figures(id: String, address: String) -> Option<v1::NodeStatus> {
-    let client = Client::connect(Config::new(vec![address])).await.ok()?;
+async fn own_figures(id: String, config: Config) -> Option<v1::NodeStatus> {
+    let client = Client::connect(config).await.ok()?;
     client.status().await.ok()?.nodes.into_iter().find(|node| node.id == id)
 }
 
@@ -115,6 +121,14 @@ fn document(status: &v1::StatusResponse, live: &BTreeSet<String>) -> Value {
                 "endpoint": node.client_address,
                 "last_heard_ms": node.last_heard_ms,
                 "incarnation": node.incarnation,
+                "certificate": node.certificate,
+                "certificate_until_s": node.certificate_until_s,
+                "certificate_signed_by": node.certificate_signed_by,
+                "trusted": node.trusted,
+                "certificate_problem": node.certificate_problem,
+                "peer_protocol": node.peer_protocol,
+                "refilling": node.refilling,
+                "leftovers": node.leftovers,
                 "live": live.contains(&node.id),
             })
         })

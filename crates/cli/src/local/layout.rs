@@ -118,6 +118,21 @@ impl Layout {
         self.dir.join("cluster.json")
     }
 
+    /// Certificates and keys, where the nodes speak TLS.
+    pub fn tls_dir(&self) -> PathBuf {
+        self.dir.join("tls")
+    }
+
+    /// The certificate of the directory's own authority.
+    pub fn ca(&self) -> PathBuf {
+        self.tls_dir().join("ca.pem")
+    }
+
+    /// How the running cluster is reached, for `--profile`. There where the nodes speak TLS.
+    pub fn profile_file(&self) -> PathBuf {
+        self.dir.join("profile.json")
+    }
+
     /// Where the supervisor listens: in the directory, unless its path is too long for a socket.
     pub fn control_socket(&self) -> PathBuf {
         let inside = self.dir.join("control.sock");

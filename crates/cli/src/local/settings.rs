@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_yaml::{Mapping, Value};
 
 use super::{
+    authority::Authority,
     layout::{Layout, NodePlan, Readers, write_atomically},
     roster::{Added, Left, Replacing},
 };
@@ -40,6 +41,9 @@ pub struct Settings {
     pub port: u16,
     /// Seals contexts.
     pub secret: String,
+    /// Whether the nodes speak TLS.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub tls: bool,
     /// Nodes that were added, and are there.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub added: Vec<Added>,
@@ -68,6 +72,8 @@ pub struct Asked {
     pub partitions: Option<u32>,
     /// `--port`
     pub port: Option<u16>,
+    /// `--tls`
+    pub tls: bool,
 }
 
 impl Settings {
@@ -117,6 +123,7 @@ impl Settings {
             partitions: asked.partitions.unwrap_or(PARTITIONS_DEFAULT),
             port: asked.port.unwrap_or(crate::args::LOCAL_PORT),
             secret: format!("{:032x}", rand::random::<u128>()),
+            tls: asked.tls,
             added: Vec::new(),
             left: Vec::new(),
             replacing: None,
@@ -135,6 +142,7 @@ impl Settings {
             differs("replication", self.replication.into(), asked.replication.map(Into::into)),
             differs("partitions", self.partitions.into(), asked.partitions.map(Into::into)),
             differs("port", self.port.into(), asked.port.map(Into::into)),
+            (asked.tls && !self.tls).then(|| "plaintext, not --tls".to_owned()),
         ]
         .into_iter()
         .flatten()
@@ -195,7 +203,7 @@ pub struct Flags {
 /// there through `cluster.seeds`.
 ///
 /// # Errors
-/// A `--set` that is not of this form.
+/// A `--set` that is not of this form, or certificates that can't be made.
 pub fn node_yaml(settings: &Settings, layout: &Layout, plan: &NodePlan, flags: &Flags) -> Result<String, Failure> {
     let founders = settings.founders(layout);
     let members: Vec<Member> = founders
@@ -221,6 +229,10 @@ pub fn node_yaml(settings: &Settings, layout: &Layout, plan: &NodePlan, flags: &
         },
         "storage": { "durability": flags.durability },
         "log": { "format": "text", "level": "info" },
+        "tls": match settings.tls {
+            true => Authority::open(layout, &settings.name)?.node(plan)?,
+            false => serde_json::json!({ "mode": "plaintext" }),
+        },
     });
     if !founders.contains(plan) {
         document["node"]["weight"] = plan.weight.into();
@@ -278,6 +290,21 @@ mod tests {
         let Err(Failure::Told(_, message)) = Settings::open(&layout(&dir), &asked) else { panic!("taken") };
         assert!(message.contains("--nodes 5, not 3") && message.contains("--port 7400, not 7500"), "{message}");
         assert!(message.contains("another --dir"), "{message}");
+    }
+
+    #[test]
+    fn a_directory_speaks_tls_for_ever_or_never() {
+        let dir = tempfile::tempdir().unwrap();
+        let tls = Asked { tls: true, ..Default::default() };
+        Settings::open(&layout(&dir), &tls).unwrap().save(&layout(&dir)).unwrap();
+        assert!(
+            Settings::open(&layout(&dir), &Asked::default()).unwrap().tls && dir.path().join("cluster.yaml").exists()
+        );
+        let plain = tempfile::tempdir().unwrap();
+        Settings::open(&layout(&plain), &Asked::default()).unwrap().save(&layout(&plain)).unwrap();
+        assert!(!fs::read_to_string(plain.path().join("cluster.yaml")).unwrap().contains("tls"));
+        let Err(Failure::Told(_, message)) = Settings::open(&layout(&plain), &tls) else { panic!("taken") };
+        assert!(message.contains("plaintext, not --tls") && message.contains("another --dir"), "{message}");
     }
 
     #[test]

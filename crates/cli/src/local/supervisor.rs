@@ -1,7 +1,7 @@
 //! All nodes of a local cluster: started together, watched, stopped together. What other commands ask for is in
 //! [`super::requests`].
 
-use std::{convert::Infallible, fs, io, time::Duration};
+use std::{convert::Infallible, fs, io, path::PathBuf, time::Duration};
 
 use indicatif::ProgressBar;
 use rustix::process::Signal;
@@ -235,9 +235,16 @@ impl Supervisor {
         let endpoint = rows.first().map(|row| row.endpoint.as_str());
         let document = json!({ "endpoint": endpoint, "nodes": rows });
         let text = serde_json::to_string_pretty(&document).expect("plain data can be written") + "\n";
-        let path = self.layout.cluster_file();
-        write_atomically(&path, text.as_bytes(), Readers::All)
-            .map_err(|error| Failure::file(format!("can't write {}", path.display()), &error))
+        let write = |path: PathBuf, text: String| {
+            write_atomically(&path, text.as_bytes(), Readers::All)
+                .map_err(|error| Failure::file(format!("can't write {}", path.display()), &error))
+        };
+        write(self.layout.cluster_file(), text)?;
+        if self.layout.caller().is_some() {
+            let endpoints: Vec<String> = rows.into_iter().map(|row| row.endpoint).collect();
+            write(self.layout.profile_file(), format!("{:#}\n", self.layout.profile(&endpoints)))?;
+        }
+        Ok(())
     }
 }
 

@@ -12,7 +12,7 @@ use dynamo_wire::v1::{
     DescribeBucketResponse, DescribeRingRequest, DescribeRingResponse, GetRequest, GetResponse, ListBucketsRequest,
     ListBucketsResponse, NodeStatus, PlanRequest, PlanResponse, PlannedNode, PlannedZone, ProgressRequest,
     ProgressResponse, PutRequest, PutResponse, ReceiptRequest, ReceiptResponse, RingChange, RingMember,
-    SessionRequests, SessionResponses, StatusRequest, StatusResponse,
+    SessionRequests, SessionResponses, StatusRequest, StatusResponse, ViewRequest, ViewResponse,
     admin_server::{Admin, AdminServer},
     kv_server::{Kv, KvServer},
     ring_admin_server::{RingAdmin, RingAdminServer},
@@ -37,6 +37,9 @@ pub struct State {
     pub refuses: Option<Status>,
     /// A change is applied, and its answer never given.
     pub loses_answers: bool,
+    /// So often the register gets another version just before a change is applied; and then does the plan become another one?
+    pub moves_on: u32,
+    pub moves_on_to: Option<PlanResponse>,
     /// Receipts, the last one again and again.
     pub receipts: Vec<ReceiptResponse>,
     /// The members' names, before and once a change is over.
@@ -76,6 +79,8 @@ impl Fake {
             ahead: Vec::new(),
             refuses: None,
             loses_answers: false,
+            moves_on: 0,
+            moves_on_to: None,
             receipts: vec![receipt(true)],
             members: vec!["node-1", "node-2", "node-3"],
             members_after: vec!["node-1", "node-2", "node-3", "node-4"],
@@ -192,6 +197,11 @@ impl RingAdmin for Service {
         let loses_answers = {
             let mut state = self.0.lock().unwrap();
             let request = request.into_inner();
+            if state.moves_on > 0 {
+                state.moves_on -= 1;
+                state.version += 1;
+                state.plan = state.moves_on_to.take().unwrap_or_else(|| state.plan.clone());
+            }
             if request.version != state.version {
                 return Err(Status::failed_precondition("the ring has moved on"));
             }
@@ -252,6 +262,10 @@ impl RingAdmin for Service {
         }
         let receipt = if state.receipts.len() > 1 { state.receipts.remove(0) } else { state.receipts[0].clone() };
         Ok(Response::new(ReceiptResponse { node, ..receipt }))
+    }
+
+    async fn view(&self, _: Request<ViewRequest>) -> Result<Response<ViewResponse>, Status> {
+        Err(Status::unimplemented("no command asks for it"))
     }
 }
 

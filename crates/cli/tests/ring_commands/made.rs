@@ -1,12 +1,12 @@
 //! Changes that are made: what is sent, and what is said at the end.
 
 use dynamo_wire::v1::{
-    JoinEdit, LeaveEdit, RemoveEdit, ReplaceEdit, RingEdit,
+    JoinEdit, LeaveEdit, PlanResponse, RemoveEdit, ReplaceEdit, RingEdit,
     ring_edit::Edit::{self, Join, Leave, Remove, Replace},
 };
 
 use crate::{
-    fake,
+    Ended, fake,
     fake::{CHANGE, Fake, VERSION, receipt},
     json, ok, run,
 };
@@ -27,6 +27,30 @@ fn a_change_is_applied_on_the_version_that_was_planned_and_waited_for() {
     assert!(out.contains("joins") && !out.contains("node-2"), "only what changes: {out}");
     assert!(out.ends_with("Change 13 is done: the ring is settled at epoch 10.\n"), "{out}");
     assert!(fake.with(|state| state.ahead.is_empty()));
+}
+
+#[test]
+fn a_change_is_planned_again_on_a_register_that_moved_on_in_between() {
+    let fake = fake();
+    fake.with(|state| state.moves_on = 2);
+    let out = ok(&fake, "ring apply --join node-4 --yes --no-wait");
+    assert_eq!(fake.with(|state| state.applied.iter().map(|made| made.version).collect::<Vec<_>>()), [VERSION + 2]);
+    assert_eq!(out.matches("joins").count(), 1, "the same plan is shown once: {out}");
+}
+
+#[test]
+fn a_plan_that_became_another_one_is_shown_and_one_that_became_impossible_is_not_applied() {
+    let fake = fake();
+    let plan = fake.with(|state| state.plan.clone());
+    let other = PlanResponse { steps: plan.steps + 1, ..plan.clone() };
+    fake.with(|state| (state.moves_on, state.moves_on_to) = (1, Some(other)));
+    let out = ok(&fake, "ring apply --join node-4 --yes --no-wait");
+    assert_eq!((out.matches("joins").count(), fake.with(|state| state.applied.len())), (2, 1), "{out}");
+    let blocked = PlanResponse { blocked_by: vec!["node-4 is down".into()], ..plan };
+    fake.with(|state| (state.moves_on, state.moves_on_to) = (1, Some(blocked)));
+    let Ended { code, err, .. } = run(&fake, "ring apply --join node-4 --yes --no-wait");
+    assert_eq!((code, fake.with(|state| state.applied.len())), (3, 1));
+    assert!(err.contains("nothing was changed") && err.contains("node-4 is down"), "{err}");
 }
 
 #[test]

@@ -6,11 +6,12 @@ pub(crate) mod ring;
 
 use dynamo_wire::v1::{self, StatusRequest, admin_client::AdminClient};
 use tokio::time::{Instant, timeout_at};
-use tonic::{Response, Status, transport::Channel};
+use tonic::{Response, Status};
 
 use crate::{
     client::Client,
     error::{Code, Error},
+    line::Line,
     map::describe,
 };
 
@@ -24,7 +25,7 @@ impl Client {
     /// No node answers.
     pub async fn status(&self) -> Result<v1::StatusResponse, Error> {
         let status =
-            async |mut admin: AdminClient<Channel>| admin.status(StatusRequest {}).await.map(Response::into_inner);
+            async |mut admin: AdminClient<Line>| admin.status(StatusRequest {}).await.map(Response::into_inner);
         self.admin(status).await
     }
 
@@ -46,7 +47,7 @@ impl Client {
     }
 
     /// Asks node after node; what is asked here may be done twice.
-    async fn admin<T>(&self, call: impl AsyncFn(AdminClient<Channel>) -> Result<T, Status>) -> Result<T, Error> {
+    async fn admin<T>(&self, call: impl AsyncFn(AdminClient<Line>) -> Result<T, Status>) -> Result<T, Error> {
         let until = self.shared.deadline();
         let mut last = nobody();
         for address in self.shared.everyone() {
@@ -61,7 +62,7 @@ impl Client {
                 }
             }
             match last.code {
-                Code::Unreachable | Code::Timeout | Code::CoordinatorLost | Code::BadEndpoint => {
+                Code::Unreachable | Code::Timeout | Code::CoordinatorLost | Code::BadEndpoint | Code::Untrusted => {
                     self.shared.nodes.failed(&address);
                 }
                 Code::NotReady | Code::Overloaded => {}
@@ -77,10 +78,9 @@ impl Client {
     async fn admin_one<T>(
         &self,
         address: &str,
-        call: &impl AsyncFn(AdminClient<Channel>) -> Result<T, Status>,
+        call: &impl AsyncFn(AdminClient<Line>) -> Result<T, Status>,
     ) -> Result<T, Error> {
-        let client =
-            AdminClient::new(self.shared.nodes.channel(address).await?).max_decoding_message_size(ANSWER_BYTES);
+        let client = AdminClient::new(self.shared.nodes.line(address).await?).max_decoding_message_size(ANSWER_BYTES);
         call(client).await.map_err(|status| Error::from_status(&status, address))
     }
 }

@@ -6,20 +6,21 @@
 
 use dynamo_wire::v1::{
     ApplyRequest, ApplyResponse, CancelRequest, CancelResponse, PlanRequest, PlanResponse, ProgressRequest,
-    ProgressResponse, ReceiptRequest, ReceiptResponse, ring_admin_client::RingAdminClient,
+    ProgressResponse, ReceiptRequest, ReceiptResponse, ViewRequest, ViewResponse, ring_admin_client::RingAdminClient,
 };
 use tokio::time::{Instant, timeout_at};
-use tonic::{Response, Status, transport::Channel};
+use tonic::{Response, Status};
 
 use super::{ANSWER_BYTES, nobody};
 use crate::{
     ask::Shared,
     client::Client,
     error::{Code, Error, cause_of},
+    line::Line,
     nodes::unreachable,
 };
 
-type Admin = RingAdminClient<Channel>;
+type Admin = RingAdminClient<Line>;
 
 /// Changes of a cluster's ring, from [`Client::ring_changes`].
 #[derive(Clone, Copy)]
@@ -116,6 +117,37 @@ impl RingChanges<'_> {
         self.read(async |mut admin: Admin| admin.receipt(request.clone()).await).await
     }
 
+    /// The ring and its nodes. With `confirm` whoever is asked asks a majority of the members first whether what it knows
+    /// is the newest; where that does not succeed another node is asked. [`ViewResponse::confirmed`] says whether one did:
+    /// if not, this is the newest of what some nodes know.
+    ///
+    /// # Errors
+    /// No node answers.
+    pub async fn view(&self, confirm: bool) -> Result<ViewResponse, Error> {
+        let until = self.shared.deadline();
+        let (mut newest, mut last): (Option<ViewResponse>, Error) = (None, nobody());
+        let mut unconfirmed = 0;
+        for address in self.shared.everyone() {
+            let patience = until.min(Instant::now() + self.shared.attempt());
+            let view = async |mut admin: Admin| admin.view(ViewRequest { confirm }).await;
+            match self.ask(&address, patience, patience, &view).await {
+                Asked::Answered(view) if view.confirmed || !confirm => return Ok(view),
+                Asked::Answered(view) => {
+                    unconfirmed += 1;
+                    let newer = newest.as_ref().is_none_or(|newest| newest.version < view.version);
+                    newest = if newer { Some(view) } else { newest };
+                }
+                Asked::Elsewhere(error) | Asked::Refused(error) => last = error,
+                Asked::Lost(why) => last = silent(&why),
+            }
+            // Each takes its time to find no majority.
+            if unconfirmed == UNCONFIRMED_MAX || Instant::now() >= until {
+                break;
+            }
+        }
+        newest.ok_or(last)
+    }
+
     /// Asks node after node, which changes nothing.
     async fn read<T>(&self, call: impl AsyncFn(Admin) -> Result<Response<T>, Status>) -> Result<T, Error> {
         let until = self.shared.deadline();
@@ -128,10 +160,7 @@ impl RingChanges<'_> {
                 Asked::Refused(error) if error.code == Code::NoMajority => error,
                 Asked::Refused(error) => return Err(error),
                 Asked::Elsewhere(error) => error,
-                Asked::Lost(why) => Error::new(
-                    Code::Unreachable,
-                    format!("{why}: nothing was changed; try again, or name another endpoint"),
-                ),
+                Asked::Lost(why) => silent(&why),
             };
             if Instant::now() >= until {
                 break;
@@ -173,15 +202,15 @@ impl RingChanges<'_> {
         call: &impl AsyncFn(Admin) -> Result<Response<T>, Status>,
     ) -> Asked<T> {
         let nodes = &self.shared.nodes;
-        let channel = match timeout_at(to_connect, nodes.channel(address)).await {
-            Ok(Ok(channel)) => channel,
+        let line = match timeout_at(to_connect, nodes.line(address)).await {
+            Ok(Ok(line)) => line,
             failed => {
                 nodes.failed(address);
                 let in_time = failed.unwrap_or_else(|_| Err(unreachable(address, "not connected in time")));
                 return Asked::Elsewhere(in_time.err().unwrap_or_else(nobody));
             }
         };
-        let admin = RingAdminClient::new(channel).max_decoding_message_size(ANSWER_BYTES);
+        let admin = RingAdminClient::new(line).max_decoding_message_size(ANSWER_BYTES);
         let ended = match timeout_at(to_answer, call(admin)).await {
             Ok(Ok(response)) => Asked::Answered(response.into_inner()),
             Ok(Err(status)) => refused(&status, address),
@@ -199,6 +228,9 @@ impl RingChanges<'_> {
         self.progress().await.ok()
     }
 }
+
+/// So many nodes that reach no majority are asked for a view: then there is none to be reached, in all likelihood.
+const UNCONFIRMED_MAX: usize = 3;
 
 const NOBODY_KNOWS: &str = "No other node could be asked.";
 
@@ -222,6 +254,10 @@ fn refused<T>(status: &Status, address: &str) -> Asked<T> {
         _ => return Asked::Lost(lost(address, status)),
     };
     if told { Asked::Refused(Error::new(code, status.message())) } else { Asked::Lost(lost(address, status)) }
+}
+
+fn silent(why: &str) -> Error {
+    Error::new(Code::Unreachable, format!("{why}: nothing was changed; try again, or name another endpoint"))
 }
 
 fn lost(address: &str, status: &Status) -> String {

@@ -25,6 +25,7 @@ async fn what_all_nodes_would_say_is_told_at_once_in_the_node_s_words() {
         (ErrorCode::UnknownBucket, Code::UnknownBucket),
         (ErrorCode::BadContext, Code::BadContext),
         (ErrorCode::TooManySiblings, Code::TooManySiblings),
+        (ErrorCode::NotAllowed, Code::NotAllowed),
     ];
     let cluster = Cluster::start(3).await;
     let client = cluster.client().await;

@@ -7,7 +7,7 @@ use dynamo_wire::{
     CODE_METADATA,
     v1::{
         ApplyRequest, ApplyResponse, CancelRequest, CancelResponse, ErrorCode, PlanRequest, PlanResponse,
-        ProgressResponse, ReceiptResponse, RingChange,
+        ProgressResponse, ReceiptResponse, RingChange, ViewResponse,
     },
 };
 use tonic::Status;
@@ -161,4 +161,23 @@ async fn a_cluster_from_before_changes_of_the_ring_is_told_to_be_older() {
     }
     let error = client.ring_changes().progress().await.unwrap_err();
     assert!(error.code == Code::BadEndpoint && error.message.contains("older than this client"), "{error}");
+}
+
+#[tokio::test]
+async fn a_view_is_confirmed_by_whoever_can_or_is_the_newest_that_somebody_knows() {
+    let cluster = Cluster::start(3).await;
+    let client = cluster.client().await;
+    let knows = |version: u64, confirmed: bool| {
+        RingReply::Say(RingAnswer::View(Box::new(ViewResponse { version, confirmed, ..ViewResponse::default() })))
+    };
+    for (node, version) in cluster.nodes.iter().zip([7, 9, 8]) {
+        node.does_to_the_ring(move |_| knows(version, false));
+    }
+    let view = client.ring_changes().view(true).await.unwrap();
+    assert_eq!((view.version, view.confirmed), (9, false));
+    let view = client.ring_changes().view(false).await.unwrap();
+    assert_eq!(view.version, 7, "nobody else is asked");
+    cluster.nodes[2].does_to_the_ring(move |_| knows(8, true));
+    let view = client.ring_changes().view(true).await.unwrap();
+    assert_eq!((view.version, view.confirmed), (8, true));
 }

@@ -235,6 +235,9 @@ pub struct World {
     pub acknowledged: usize,
     pub read: usize,
     pub done: Vec<(u64, Result<u64, String>)>,
+    /// Looks under way: what the newest version was when each began. And how each ended.
+    looks: BTreeMap<u64, u64>,
+    pub looked: Vec<(u64, Result<u64, String>)>,
     pub rings: BTreeMap<u64, Ring>,
     /// Old copies that were found out, and disks that were emptied since something was collected without them.
     pub superseded: Vec<Superseded>,
@@ -317,6 +320,8 @@ impl World {
             acknowledged: 0,
             read: 0,
             done: Vec::new(),
+            looks: BTreeMap::new(),
+            looked: Vec::new(),
             rings: BTreeMap::new(),
             superseded: Vec::new(),
             emptied: Vec::new(),
@@ -516,6 +521,21 @@ impl World {
         self.nodes[&id(number)].keeper.as_ref()
     }
 
+    /// Asks a node whether its ring is the newest. What others go by at that time must not be newer than what it then says.
+    pub fn look(&mut self, number: u128, request: u64) {
+        if self.keeper(number).is_some() {
+            let newest = self.nodes.values().map(|node| node.version).max().expect("there are nodes");
+            self.looks.insert(request, newest);
+            self.drive(id(number), |keeper, at, effects| keeper.look(request, at, effects));
+        }
+    }
+
+    /// What a node's disk holds of the register.
+    pub fn register_on_disk(&self, number: u128) -> Vec<Option<Bytes>> {
+        let meta = &self.nodes[&id(number)].disk.meta;
+        [registry::STATE_KEY, registry::KNOWN_KEY].map(|key| meta.get(key).cloned()).into()
+    }
+
     /// Asks a node for a change of the charter that it knows.
     pub fn change(&mut self, number: u128, request: u64, change: impl FnOnce(&Charter, u64) -> Option<Charter>) {
         let node = &self.nodes[&id(number)];
@@ -694,6 +714,14 @@ impl World {
                 assert_eq!(known, ring, "two rings at epoch {}", ring.epoch());
             }
             Effect::Whole(_) => {}
+            Effect::Looked { request, result } => {
+                let least = self.looks.remove(&request).expect("each look ends once");
+                if let Ok(version) = result {
+                    assert_eq!(version, self.nodes[&node].version, "a node says what it goes by");
+                    assert!(version >= least, "{version} is told as the newest, after {least}\n{:?}", self.log);
+                }
+                self.looked.push((request, result));
+            }
             Effect::Done { request, result } => self.done.push((request, result.map_err(|error| error.to_string()))),
         }
     }

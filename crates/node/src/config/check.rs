@@ -16,6 +16,10 @@ const MANY: u64 = 1_000_000;
 /// The ring takes no greater one.
 const WEIGHT_MAX: u64 = 1_000_000;
 
+/// A life is a time in milliseconds; one above it has to be left, and names that are given to one start alone begin at twice
+/// as much.
+const LIFE_MAX: u64 = 1 << 62;
+
 /// Something wrong with one key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Problem {
@@ -70,6 +74,7 @@ impl Config {
         self.check_numbers_together(&mut found);
         self.check_node(&mut found);
         self.check_cluster(&mut found);
+        self.check_tls(&mut found);
         if let Err(error) = telemetry::filter(&self.log.level) {
             found.demand(false, "log.level", error);
         }
@@ -78,18 +83,20 @@ impl Config {
 
     /// Every number with its least and greatest value. The upper bounds keep sums and products of them in range.
     pub fn numbers(&self) -> Vec<(&'static str, u64, RangeInclusive<u64>)> {
-        let Self { cluster, node, storage, limits, timeouts, gossip, handoff, background, tombstones, runtime, .. } =
-            self;
+        let Self { cluster, node, storage, tls, limits, timeouts, .. } = self;
+        let Self { gossip, handoff, background, tombstones, runtime, .. } = self;
         vec![
             ("cluster.replication", cluster.replication.into(), 1..=16),
             ("cluster.partitions", cluster.partitions.into(), 1..=PartitionCount::MAX.into()),
             ("node.weight", node.weight.into(), 1..=WEIGHT_MAX),
+            ("node.retired", node.retired, 0..=LIFE_MAX),
             ("storage.interval_ms", storage.interval_ms, 1..=MS),
             ("storage.cache_mib", storage.cache_mib, 0..=MIB),
-            ("storage.memtable_mib", storage.memtable_mib, 1..=MIB),
+            ("storage.memtable_mib", storage.memtable_mib, 0..=MIB),
             ("storage.reserve_mib", storage.reserve_mib, 0..=MIB),
             ("storage.hints_max_mib", storage.hints_max_mib, 0..=MIB),
-            ("storage.readers", storage.readers as u64, 1..=1024),
+            ("tls.reload_ms", tls.reload_ms, 10..=MS),
+            ("storage.readers", storage.readers as u64, 0..=1024),
             ("limits.key_bytes", limits.key_bytes as u64, 16..=32_000),
             ("limits.value_bytes", limits.value_bytes as u64, 0..=64 << 20),
             ("limits.siblings_max", limits.siblings_max as u64, 1..=MANY),
@@ -160,6 +167,10 @@ impl Config {
         found.demand(secret != Some(HIDDEN), "cluster.secret", hidden);
         for seed in &cluster.seeds {
             found.demand_address("cluster.seeds", seed, "node-1.example:8400");
+        }
+        for retired in &cluster.retired {
+            let text = format!("{:?}: a name, and a life from 1 to {LIFE_MAX}", retired.name);
+            found.demand(!retired.name.is_empty() && (1..=LIFE_MAX).contains(&retired.life), "cluster.retired", text);
         }
         for member in &cluster.members {
             found.demand_address("cluster.members", &member.address, "node-1.example:8400");

@@ -3,18 +3,22 @@
 //! Every key can be given in each of the three: `storage: {durability: interval}` in the file is
 //! `DYNAMO_NODE__STORAGE__DURABILITY=interval` in the environment and `--set storage.durability=interval` as a flag.
 //! Unknown keys are refused in all of them. This is the one module that knows YAML: `load` puts the sources together,
-//! `check` says what can't be used, `identity` which node this is, `keys` knows all keys by name.
+//! `check` says what can't be used, `identity` which node this is, `keys` knows all keys by name, `tls` is a section of its own.
 
 mod check;
 mod identity;
 mod keys;
 mod load;
+mod sizes;
+mod tls;
 
 use std::{fmt, path::PathBuf};
 
 use serde::{Deserialize, Serialize};
 
 pub use load::{ENV_PREFIX, Setting, load};
+pub use sizes::Taken;
+pub use tls::{ClientAuth, TlsConfig, TlsMode};
 
 /// All of it. See `docs/CONFIGURATION.md`, which is made from these comments' facts.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Default)]
@@ -26,6 +30,8 @@ pub struct Config {
     pub node: NodeConfig,
     /// Its engine.
     pub storage: StorageConfig,
+    /// TLS, and who may ask what.
+    pub tls: TlsConfig,
     /// What clients may ask for.
     pub limits: LimitsConfig,
     /// How long things may take.
@@ -60,6 +66,18 @@ pub struct ClusterConfig {
     pub members: Vec<MemberConfig>,
     /// Addresses (host:port of peers' ports) to ask when no member answers.
     pub seeds: Vec<String>,
+    /// `node.retired` of several nodes, for a configuration that they share.
+    pub retired: Vec<Retired>,
+}
+
+/// A disk's life that left the cluster.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, expecting = "a life like {name: a, life: 1}")]
+pub struct Retired {
+    /// Which node's.
+    pub name: String,
+    /// The last one.
+    pub life: u64,
 }
 
 /// A member of the first ring.
@@ -106,6 +124,8 @@ pub struct NodeConfig {
     pub advertise_client: Option<String>,
     /// What peers are told; default: the members list's, or `peer_listen` of a node that the list does not name.
     pub advertise_peer: Option<String>,
+    /// The last life of this node's disk that left the cluster: one that is it or older is emptied at the start. 0: none.
+    pub retired: u64,
 }
 
 /// Which engine.
@@ -140,15 +160,15 @@ pub struct StorageConfig {
     pub durability: DurabilityKind,
     /// With `interval`: milliseconds between syncs.
     pub interval_ms: u64,
-    /// MiB of block cache.
+    /// MiB of block cache; 0: by the memory limit.
     pub cache_mib: u64,
-    /// MiB of one memtable.
+    /// MiB of one memtable; 0: by the memory limit.
     pub memtable_mib: u64,
     /// MiB that stay free: below, writes are refused and reads go on.
     pub reserve_mib: u64,
     /// MiB of hints held for others; beyond, hints (and only hints) are refused.
     pub hints_max_mib: u64,
-    /// Threads that read.
+    /// Threads that read; 0: by the processor limit.
     pub readers: usize,
 }
 
@@ -258,13 +278,21 @@ pub enum LogFormat {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Default)]
 #[serde(deny_unknown_fields, default, expecting = "a section of keys")]
 pub struct RuntimeConfig {
-    /// Threads that serve requests; 0: as many as there are cores.
+    /// Threads that serve requests; 0: as many as there are processors, or the limit leaves.
     pub threads: usize,
 }
 
 impl Default for ClusterConfig {
     fn default() -> Self {
-        Self { name: "dynamo".into(), secret: None, replication: 3, partitions: 256, members: vec![], seeds: vec![] }
+        Self {
+            name: "dynamo".into(),
+            secret: None,
+            replication: 3,
+            partitions: 256,
+            members: vec![],
+            seeds: vec![],
+            retired: vec![],
+        }
     }
 }
 
@@ -280,6 +308,7 @@ impl Default for NodeConfig {
             http_listen: "0.0.0.0:9400".into(),
             advertise_client: None,
             advertise_peer: None,
+            retired: 0,
         }
     }
 }
@@ -290,11 +319,11 @@ impl Default for StorageConfig {
             engine: EngineKind::Fjall,
             durability: DurabilityKind::Fsync,
             interval_ms: 100,
-            cache_mib: 64,
-            memtable_mib: 32,
+            cache_mib: 0,
+            memtable_mib: 0,
             reserve_mib: 256,
             hints_max_mib: 1024,
-            readers: 2,
+            readers: 0,
         }
     }
 }
@@ -382,6 +411,12 @@ impl From<String> for ConfigError {
 const HIDDEN: &str = "(hidden)";
 
 impl Config {
+    /// The last life of this node's disk that left the cluster; 0: none.
+    pub fn retired(&self) -> u64 {
+        let shared = self.cluster.retired.iter().filter(|retired| retired.name == self.node.name);
+        shared.map(|retired| retired.life).fold(self.node.retired, u64::max)
+    }
+
     /// As YAML, the secret hidden.
     pub fn to_yaml(&self) -> String {
         let mut shown = self.clone();

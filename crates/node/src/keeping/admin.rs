@@ -22,9 +22,20 @@ pub enum Asked {
         /// Hears what came of it: the new version.
         reply: oneshot::Sender<Result<u64, ChangeError>>,
     },
+    /// Whether the ring that this node goes by is the newest.
+    Look {
+        /// Hears it, and what the node knows by then.
+        reply: oneshot::Sender<Looked>,
+    },
     /// Somebody looks at the change under way.
     Watch,
 }
+
+/// What came of a look: the version that was the newest, or why that is not known; and all that the node knows by then.
+pub type Looked = (Result<u64, String>, Arc<KeeperStatus>);
+
+/// Who waits for it.
+pub(super) type Looking = oneshot::Sender<Looked>;
 
 /// What there is to be seen.
 pub struct KeeperStatus {
@@ -32,6 +43,8 @@ pub struct KeeperStatus {
     pub version: u64,
     /// What it says.
     pub charter: Arc<Charter>,
+    /// Whether this node's disk gives a vote that counts now.
+    pub votes: bool,
     /// Where the step under way stands, as far as this node has asked.
     pub progress: Option<StepProgress>,
     /// Partitions that this node still has and is no home of.
@@ -50,6 +63,7 @@ impl KeeperStatus {
             version: keeper.version(),
             progress: keeper.progress(|id| name(&charter, id)),
             charter,
+            votes: keeper.votes(),
             leftovers: keeper.leftovers(),
             refilling: keeper.refilling(),
             collecting: keeper.collecting(),
@@ -72,6 +86,12 @@ impl Keeping {
                 let request = self.next_change;
                 self.changes.insert(request, reply);
                 self.drive(|keeper, at, effects| keeper.change(request, expected, *charter, at, effects));
+            }
+            Asked::Look { reply } => {
+                self.next_change += 1;
+                let request = self.next_change;
+                self.looks.insert(request, reply);
+                self.drive(|keeper, at, effects| keeper.look(request, at, effects));
             }
             Asked::Watch => {
                 let until = self.coordinator.clock.now_us() + WATCH_US;

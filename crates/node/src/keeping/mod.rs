@@ -22,7 +22,8 @@ use dynamo_transfer::{AnsweringSettings, ComparisonSettings, ScheduleSettings, S
 use dynamo_wire::v1::{KeepAnswer, KeepQuestion, ReplicaReply, ReplicaRequest, replica_reply::Reply, replica_request};
 use tokio::sync::{mpsc, mpsc::OwnedPermit, oneshot, watch};
 
-pub use admin::{Asked, KeeperStatus};
+use admin::Looking;
+pub use admin::{Asked, KeeperStatus, Looked};
 pub use store::Pending;
 
 use crate::{
@@ -115,6 +116,7 @@ pub struct Keeping {
     /// Answered by nobody before the step in which they were asked had ended: there is no link.
     unsent: Vec<u64>,
     changes: HashMap<u64, oneshot::Sender<Result<u64, ChangeError>>>,
+    looks: HashMap<u64, Looking>,
     next_change: u64,
     next_sample_us: u64,
     /// When the keeper was last told the time.
@@ -233,6 +235,7 @@ impl Keeping {
             asked: HashMap::new(),
             unsent: Vec::new(),
             changes: HashMap::new(),
+            looks: HashMap::new(),
             next_change: 0,
             next_sample_us: 0,
             told_us: 0,
@@ -410,6 +413,12 @@ impl Keeping {
                 Effect::Store { ticket, what } => Pending::begin(&self.coordinator, &self.events, ticket, what),
                 Effect::Adopt { version, charter } => self.adopt(version, &charter),
                 Effect::Whole(whole) => self.coordinator.cluster.set_whole(whole),
+                Effect::Looked { request, result } => {
+                    if let Some(waiting) = self.looks.remove(&request) {
+                        let status = self.publish();
+                        let _ = waiting.send((result, status));
+                    }
+                }
                 Effect::Done { request, result } => {
                     if let Some(waiting) = self.changes.remove(&request) {
                         let _ = waiting.send(result);

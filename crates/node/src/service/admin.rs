@@ -35,11 +35,6 @@ impl AdminService {
         let me = info.id == self.coordinator.cluster.me;
         let now = self.coordinator.clock.now_us();
         let last_heard_ms = if me { 0 } else { now.saturating_sub(detector.heard_us()) / 1000 };
-        let disk = match info.disk {
-            Disk::Ok => "ok",
-            Disk::Full => "full",
-            Disk::Failing => "failing",
-        };
         // What gossip carries of this node is a round old.
         let load = if me { membership::load(self.coordinator.store.counters()) } else { info.load };
         NodeStatus {
@@ -54,15 +49,33 @@ impl AdminService {
             hints: load.hints_held,
             disk_bytes: load.bytes,
             disk_free_bytes: load.disk_free,
-            disk: disk.to_owned(),
+            disk: disk_name(info.disk).to_owned(),
             ring_epoch: info.ring_epoch,
             last_heard_ms,
             incarnation: info.incarnation,
+            certificate: info.certificate.clone(),
+            certificate_until_s: info.certificate_until_s,
+            trusted: info.trusted.clone(),
+            certificate_signed_by: info.certificate_signed_by.clone(),
+            certificate_problem: info.certificate_problem.clone(),
+            peer_protocol: info.protocol,
+            refilling: info.refilling,
+            leftovers: info.leftovers,
         }
     }
 }
 
-fn state_name(state: PeerState, phase: Phase) -> &'static str {
+/// As the answers have it.
+pub fn disk_name(disk: Disk) -> &'static str {
+    match disk {
+        Disk::Ok => "ok",
+        Disk::Full => "full",
+        Disk::Failing => "failing",
+    }
+}
+
+/// As the answers have it.
+pub fn state_name(state: PeerState, phase: Phase) -> &'static str {
     match (state, phase) {
         (PeerState::Up, Phase::Starting) => "starting",
         (PeerState::Up, Phase::Draining) => "draining",

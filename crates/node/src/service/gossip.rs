@@ -7,7 +7,9 @@ use tonic::{Request, Response, Status};
 
 use crate::{
     gossip_wire,
+    language::Spoken,
     membership::{self, Membership},
+    tls::Speaker,
 };
 
 /// Serves `dynamo.v1.Gossip`.
@@ -26,7 +28,7 @@ impl GossipService {
 #[tonic::async_trait]
 impl Gossip for GossipService {
     async fn tell(&self, request: Request<GossipEnvelope>) -> Result<Response<GossipReceipt>, Status> {
-        let envelope = request.into_inner();
+        let (_, extensions, envelope) = request.into_parts();
         if envelope.cluster != self.cluster {
             return Err(Status::failed_precondition(format!(
                 "this node belongs to cluster {:?}, the caller to {:?}: nothing was taken; check the addresses",
@@ -35,6 +37,8 @@ impl Gossip for GossipService {
         }
         let from = gossip_wire::id_from_wire(&envelope.from)
             .ok_or_else(|| Status::invalid_argument("the envelope names no sender"))?;
+        Speaker::check(&extensions, &self.cluster, from)?;
+        Spoken::said(envelope.protocol_lowest, envelope.protocol).common().map_err(Status::failed_precondition)?;
         self.membership.check_namesake(from, &envelope.from_address).await?;
         if let Some(message) = membership::message_of(envelope.message) {
             self.membership.on_message(from, message);

@@ -20,6 +20,7 @@ use crate::{
     coordinator::Coordinator,
     membership::Membership,
     request::{Answer, ClientRequest, ClientResponse, Refused, ReplyTo, failure, status},
+    tls::Grant,
 };
 
 /// Serves `dynamo.v1.Kv`.
@@ -51,6 +52,8 @@ impl KvService {
         )))
     }
 }
+
+const READS_ONLY: &str = "what you show is not enough for this: nothing was written; give a token or a certificate of a client of this cluster";
 
 fn stopping() -> Refused {
     // Not "not ready", which says that nothing was begun: a client would write again.
@@ -129,25 +132,33 @@ impl Kv for KvService {
     ) -> Result<Response<Self::SessionStream>, Status> {
         // A request is taken only once its answer has a place: a client that doesn't read its answers is not read.
         let (answers, queue) = mpsc::channel(self.coordinator.limits.session_inflight);
-        tokio::spawn(read_session(self.coordinator.clone(), request.into_inner(), answers));
+        let grant = request.extensions().get::<Grant>().cloned();
+        tokio::spawn(read_session(self.coordinator.clone(), request.into_inner(), answers, grant));
         let frames = Frames::new(queue, response_bytes, |responses| SessionResponses { responses });
         Ok(Response::new(Box::pin(frames.map(Ok))))
     }
 }
 
-/// Takes requests until the client closes or hangs up; those already begun run to their end.
+/// Takes requests until the client closes or hangs up, or what it has shown is good no longer; those already begun run to
+/// their end.
 async fn read_session(
     coordinator: Arc<Coordinator>,
     mut requests: Streaming<SessionRequests>,
     answers: mpsc::Sender<SessionResponse>,
+    mut grant: Option<Grant>,
 ) {
     while let Ok(Some(frame)) = requests.message().await {
+        if grant.as_mut().is_some_and(|grant| !grant.holds()) {
+            return;
+        }
+        let may_write = grant.as_ref().is_none_or(Grant::may_write);
         for SessionRequest { id, request } in frame.requests {
             let Ok(place) = answers.clone().reserve_owned().await else { return };
             let delete = matches!(request, Some(session_request::Request::Delete(_)));
             let reply = ReplyTo::Session { id, delete, place };
             match request {
                 Some(session_request::Request::Get(get)) => coordinator.begin(ClientRequest::Get(get), reply),
+                Some(_) if !may_write => reply.give(Err(Refused::new(ErrorCode::NotAllowed, READS_ONLY))),
                 Some(session_request::Request::Put(put)) => coordinator.begin(ClientRequest::Put(put), reply),
                 Some(session_request::Request::Delete(delete)) => {
                     coordinator.begin(ClientRequest::Delete(delete), reply);

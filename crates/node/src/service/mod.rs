@@ -5,3 +5,4 @@ pub mod gossip;
 pub mod kv;
 pub mod replica;
 pub mod ring;
+mod view;

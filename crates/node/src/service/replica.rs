@@ -4,14 +4,14 @@ use std::{pin::Pin, sync::Arc};
 
 use dynamo_ring::NodeId;
 use dynamo_wire::{
-    CLUSTER_METADATA, NODE_METADATA, PEER_PROTOCOL, PROTOCOL_METADATA, RING_METADATA, TARGET_METADATA,
+    CLUSTER_METADATA, NODE_METADATA, PROTOCOL_LOWEST_METADATA, PROTOCOL_METADATA, RING_METADATA, TARGET_METADATA,
     v1::{ReplicaReplies, ReplicaReply, ReplicaRequests, replica_reply, replica_server::Replica},
 };
 use futures_util::{Stream, StreamExt};
 use tokio::sync::mpsc;
 use tonic::{Request, Response, Status, Streaming, metadata::MetadataMap};
 
-use crate::{batch::Frames, cluster::Cluster, replica::Replicas, ring_mark::RingMark};
+use crate::{batch::Frames, cluster::Cluster, language::Spoken, replica::Replicas, ring_mark::RingMark, tls::Speaker};
 
 /// Replies that a slow peer may leave unread; then its requests are no longer read.
 const REPLIES: usize = 16 * 1024;
@@ -30,7 +30,8 @@ impl ReplicaService {
         Self { cluster: cluster.name.clone(), me: cluster.me, ring: cluster.mark.clone(), replicas }
     }
 
-    fn check(&self, metadata: &MetadataMap) -> Result<NodeId, Status> {
+    /// Who it is, and which version of the language is spoken.
+    fn check(&self, metadata: &MetadataMap) -> Result<(NodeId, u32), Status> {
         let text = |key: &str| metadata.get(key).and_then(|value| value.to_str().ok()).unwrap_or_default();
         let cluster = text(CLUSTER_METADATA);
         if cluster != self.cluster {
@@ -39,15 +40,9 @@ impl ReplicaService {
                 self.cluster
             )));
         }
-        match text(PROTOCOL_METADATA).parse::<u32>() {
-            Ok(version) if version <= PEER_PROTOCOL => {}
-            _ => {
-                return Err(Status::failed_precondition(format!(
-                    "the caller speaks peer protocol {:?}, this node up to {PEER_PROTOCOL}: upgrade this node first",
-                    text(PROTOCOL_METADATA)
-                )));
-            }
-        }
+        let version = |key| text(key).parse().unwrap_or_default();
+        let theirs = Spoken::said(version(PROTOCOL_LOWEST_METADATA), version(PROTOCOL_METADATA));
+        let common = theirs.common().map_err(Status::failed_precondition)?;
         // Addresses move from node to node: what is meant for another must not be acknowledged in its name.
         if metadata.contains_key(TARGET_METADATA) && text(TARGET_METADATA).parse() != Ok(self.me) {
             return Err(Status::failed_precondition(format!(
@@ -61,7 +56,9 @@ impl ReplicaService {
                 "this node and the caller have different rings of epoch {epoch}: nothing was exchanged; their cluster.members, cluster.replication or cluster.partitions differ, or they are of two clusters with the name {cluster:?}"
             )));
         }
-        text(NODE_METADATA).parse().map_err(|_| Status::invalid_argument("the stream's headers name no node id"))
+        let from = text(NODE_METADATA).parse();
+        let from = from.map_err(|_| Status::invalid_argument("the stream's headers name no node id"))?;
+        Ok((from, common))
     }
 }
 
@@ -73,11 +70,14 @@ impl Replica for ReplicaService {
         &self,
         request: Request<Streaming<ReplicaRequests>>,
     ) -> Result<Response<Self::ExchangeStream>, Status> {
-        let from = self.check(request.metadata())?;
+        let (from, common) = self.check(request.metadata())?;
+        Speaker::check(request.extensions(), &self.cluster, from)?;
         let (replies, queue) = mpsc::channel(REPLIES);
         tokio::spawn(read(self.replicas.clone(), from, request.into_inner(), replies));
         let frames = Frames::new(queue, reply_bytes, |replies| ReplicaReplies { replies });
-        Ok(Response::new(Box::pin(frames.map(Ok))))
+        let mut response: Response<Self::ExchangeStream> = Response::new(Box::pin(frames.map(Ok)));
+        response.metadata_mut().insert(PROTOCOL_METADATA, common.into());
+        Ok(response)
     }
 }
 

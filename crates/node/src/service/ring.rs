@@ -9,10 +9,15 @@ use std::{
 use arc_swap::ArcSwap;
 use dynamo_gossip::PeerState;
 use dynamo_keeper::ChangeError;
-use dynamo_ring::{NodeId, Ring, charter::Charter, planner};
+use dynamo_ring::{
+    NodeId, Ring,
+    charter::{Charter, Gone},
+    planner,
+};
 use dynamo_wire::v1::{
     ApplyRequest, ApplyResponse, CancelRequest, CancelResponse, PlanRequest, PlanResponse, PlannedNode, PlannedZone,
-    ProgressRequest, ProgressResponse, ReceiptRequest, ReceiptResponse, RingChange, ring_admin_server::RingAdmin,
+    ProgressRequest, ProgressResponse, ReceiptRequest, ReceiptResponse, RingChange, ViewRequest, ViewResponse,
+    ring_admin_server::RingAdmin,
 };
 use tokio::sync::oneshot;
 use tonic::{Request, Response, Status};
@@ -20,8 +25,9 @@ use tonic::{Request, Response, Status};
 use crate::{
     coordinator::Coordinator,
     edits::{self, Edits, Known, Wanted},
-    keeping::{Asked, KeeperEvents, KeeperNews, KeeperStatus},
-    membership::Membership,
+    keeping::{Asked, KeeperEvents, KeeperNews, KeeperStatus, Looked},
+    membership::{self, Membership},
+    service::view::View,
 };
 
 /// How long who began a change waits for the others to have heard of it.
@@ -51,7 +57,7 @@ impl RingService {
 
     fn known(&self) -> Vec<Known> {
         let me = self.coordinator.cluster.me;
-        self.membership.with(|machine| {
+        let mut known: Vec<Known> = self.membership.with(|machine| {
             let known = machine.members().filter(|(info, _)| !info.name.is_empty());
             known
                 .map(|(info, detector)| Known {
@@ -59,6 +65,20 @@ impl RingService {
                     state: if info.id == me { PeerState::Up } else { detector.state() },
                 })
                 .collect()
+        });
+        // What gossip carries of this node is a round old.
+        if let Some(known) = known.iter_mut().find(|known| known.info.id == me) {
+            known.info.load = membership::load(self.coordinator.store.counters());
+        }
+        known
+    }
+
+    /// How long ago each node was last heard from, milliseconds.
+    fn heard_ms(&self) -> BTreeMap<NodeId, u64> {
+        let (me, now) = (self.coordinator.cluster.me, self.coordinator.clock.now_us());
+        let ago = |id: NodeId, heard_us: u64| if id == me { 0 } else { now.saturating_sub(heard_us) / 1000 };
+        self.membership.with(|machine| {
+            machine.members().map(|(info, detector)| (info.id, ago(info.id, detector.heard_us()))).collect()
         })
     }
 
@@ -76,6 +96,13 @@ impl RingService {
             ChangeError::Outdated { .. } | ChangeError::Refused(_) => Status::failed_precondition(error.to_string()),
             _ => Status::unavailable(error.to_string()),
         })
+    }
+
+    /// Asks a majority of the members whether what this node knows of the ring is the newest.
+    async fn look(&self) -> Result<Looked, Status> {
+        let (reply, looked) = oneshot::channel();
+        self.keeper.send(KeeperNews::Asked(Asked::Look { reply }));
+        looked.await.map_err(|_| Status::unavailable("the node is stopping: ask another one"))
     }
 
     /// This node had not heard yet of a change that somebody has begun.
@@ -128,6 +155,35 @@ fn bytes_moved(ring: &Ring, replicas: usize, known: &[Known]) -> u64 {
         known.iter().filter(|known| ring.member(known.info.id).is_some()).map(|known| known.info.load.bytes).sum();
     let held = ring.partitions().get() as usize * ring.homes();
     (u128::from(stored) * replicas as u128 / held.max(1) as u128) as u64
+}
+
+/// Partitions that nodes hold and are no home of.
+pub fn leftovers(ring: &Ring, known: &[Known]) -> u32 {
+    // What one said last that has left and was switched off is no news any more.
+    let there = |known: &&Known| known.state != PeerState::Down || ring.member(known.info.id).is_some();
+    known.iter().filter(there).map(|known| known.info.leftovers).sum()
+}
+
+/// The change under way, and how far it is.
+pub fn change_under_way(status: &KeeperStatus, known: &[Known]) -> Option<RingChange> {
+    let change = status.charter.change()?;
+    let progress = status.progress.clone().unwrap_or_default();
+    let (done, left) = (change.undo.len() as u32, change.steps.len() as u32);
+    let copies: usize = dynamo_keeper::step::copies(&status.charter);
+    Some(RingChange {
+        change: change.id,
+        what: change.what.clone(),
+        cancelled: change.cancelled,
+        accept_loss: change.accept_loss,
+        steps: done + left,
+        steps_done: done,
+        phase: if progress.phase.is_empty() { "copying" } else { progress.phase }.to_owned(),
+        copies: progress.copies as u32,
+        copies_done: progress.copies_done as u32,
+        bytes_moved: progress.bytes,
+        bytes_expected: bytes_moved(status.charter.ring(), copies, known),
+        blocked_by: progress.blocked_by,
+    })
 }
 
 #[derive(Clone, Copy, Default)]
@@ -256,30 +312,9 @@ impl RingAdmin for RingService {
         let (status, known) = (self.status.load_full(), self.known());
         let ring = status.charter.ring();
         let members = || known.iter().filter(|known| ring.member(known.info.id).is_some());
-        // What one said last that has left and was switched off is no news any more.
-        let there = |known: &&Known| known.state != PeerState::Down || ring.member(known.info.id).is_some();
         let behind = members().filter(|known| known.info.ring_version < status.version);
         let mut behind: Vec<String> = behind.map(|known| known.info.name.clone()).collect();
         behind.sort();
-        let change = status.charter.change().map(|change| {
-            let progress = status.progress.clone().unwrap_or_default();
-            let (done, left) = (change.undo.len() as u32, change.steps.len() as u32);
-            let copies: usize = dynamo_keeper::step::copies(&status.charter);
-            RingChange {
-                change: change.id,
-                what: change.what.clone(),
-                cancelled: change.cancelled,
-                accept_loss: change.accept_loss,
-                steps: done + left,
-                steps_done: done,
-                phase: if progress.phase.is_empty() { "copying" } else { progress.phase }.to_owned(),
-                copies: progress.copies as u32,
-                copies_done: progress.copies_done as u32,
-                bytes_moved: progress.bytes,
-                bytes_expected: bytes_moved(ring, copies, &known),
-                blocked_by: progress.blocked_by,
-            }
-        });
         let waits: BTreeSet<NodeId> = status.collecting.waiting_for.union(status.charter.leavers()).copied().collect();
         let name = |id: NodeId| {
             let known = known.iter().find(|known| known.info.id == id);
@@ -289,10 +324,33 @@ impl RingAdmin for RingService {
             collecting_waits_for: waits.into_iter().map(name).collect(),
             version: status.version,
             epoch: ring.epoch(),
-            change,
+            change: change_under_way(&status, &known),
             behind,
-            leftovers: known.iter().filter(there).map(|known| known.info.leftovers).sum(),
+            leftovers: leftovers(ring, &known),
             refilling: members().map(|known| known.info.refilling).sum(),
+        }))
+    }
+
+    async fn view(&self, request: Request<ViewRequest>) -> Result<Response<ViewResponse>, Status> {
+        self.keeper.send(KeeperNews::Asked(Asked::Watch));
+        let (looked, status) = if request.into_inner().confirm {
+            self.look().await?
+        } else {
+            (Err(String::new()), self.status.load_full())
+        };
+        let known = self.known();
+        let cluster = &self.coordinator.cluster;
+        let (n, buckets) = (status.charter.ring().n(), &self.coordinator.buckets);
+        let name = known.iter().find(|known| known.info.id == cluster.me).map(|known| known.info.name.clone());
+        let view = View { status: &status, known: &known, heard_ms: &self.heard_ms() };
+        Ok(Response::new(ViewResponse {
+            cluster: cluster.name.clone(),
+            asked: name.unwrap_or_default(),
+            confirmed: looked.is_ok(),
+            unconfirmed: looked.err().unwrap_or_default(),
+            quorum: buckets.quorum(n) as u32,
+            sources: buckets.homes_needed(n) as u32,
+            ..view.response()
         }))
     }
 
@@ -308,6 +366,10 @@ impl RingAdmin for RingService {
         let homes = ring.partitions().iter().filter(|partition| ring.is_home(*partition, id)).count();
         let joining = status.charter.change().is_some_and(|change| change.members.iter().any(|member| member.id == id));
         let (leftovers, hints) = (known.info.leftovers, known.info.load.hints_held);
+        let incarnation = known.info.incarnation;
+        let gone = status.charter.gone().iter().filter(|gone| gone.id == id);
+        let last_gone = gone.map(|gone| gone.incarnation).max().unwrap_or(0);
+        let left = status.charter.gone().contains(&Gone { id, incarnation });
         let mut missing = Vec::new();
         let mut lacks = |lacks: bool, what: String| missing.extend(lacks.then_some(what));
         lacks(tokens + homes > 0, format!("it is home of {homes} partitions: let it leave first"));
@@ -320,6 +382,12 @@ impl RingAdmin for RingService {
         lacks(hints > 0, format!("it still holds {hints} hints for others"));
         let waited_for = status.charter.leavers().contains(&id);
         lacks(waited_for, "it has not yet told the register that it holds nothing for others".to_owned());
+        lacks(incarnation == 0, "it has not said yet who it is".to_owned());
+        // One that began after the last one that left never was a member; of an older one nobody knows what it has.
+        lacks(
+            !left && incarnation < last_gone,
+            format!("it runs on an older disk (life {incarnation}) than the one that left (life {last_gone})"),
+        );
         lacks(known.state == PeerState::Down, "it does not answer: what it last said may be old".to_owned());
         Ok(Response::new(ReceiptResponse {
             node: name,
@@ -330,6 +398,8 @@ impl RingAdmin for RingService {
             leftovers,
             hints,
             missing,
+            incarnation,
+            left,
         }))
     }
 }

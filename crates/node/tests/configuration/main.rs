@@ -27,6 +27,8 @@ node:
   data_dir: /data
   client_listen: localhost:7400
   advertise_client: a.shop:7400
+tls:
+  mode: plaintext
 storage:
   engine: memory
   durability: one-fsync

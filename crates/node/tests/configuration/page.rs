@@ -100,7 +100,10 @@ fn the_examples_are_configurations() {
             "cluster.members",
             "[{name: node-1, zone: a, address: \"a:1\"}, {name: node-3, zone: b, address: \"b:1\"}, {name: c, zone: c, address: \"c:1\"}]",
         );
-        let flags = [vec![flag("node.name", name)], if example.contains("members") { vec![] } else { vec![members] }];
+        let flags = [
+            vec![flag("node.name", name), flag("tls.mode", "plaintext")],
+            if example.contains("members") { vec![] } else { vec![members] },
+        ];
         load(Some(("example", example)), [], &flags.concat()).unwrap();
     }
 }

@@ -14,7 +14,7 @@ const ONE_MEMBER: &str = "cluster.members=[{name: '7', zone: z, address: \"127.0
 fn node(dir: &Path, more: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_dynamo-node"));
     command.env_clear().args(["--set", ONE_MEMBER, "--set", "cluster.replication=1", "--set", "storage.engine=memory"]);
-    command.args(["--name", "7", "--data-dir"]).arg(dir);
+    command.args(["--set", "tls.mode=plaintext", "--name", "7", "--data-dir"]).arg(dir);
     command.args(["--peer-listen", "localhost:0", "--http-listen", "127.0.0.1:0"]);
     // The last of a flag's occurrences would be refused: what is to be another is given once.
     if !more.contains(&"--client-listen") {
@@ -104,6 +104,37 @@ fn a_right_configuration_is_checked_and_printed_without_its_secret() {
     let (code, out, err) = run(node(dir.path(), &["--print-config"]).env("DYNAMO_NODE__CLUSTER__SECRET", "123456"));
     assert_eq!((code, err.as_str()), (Some(0), ""));
     assert!(out.contains("name: '7'") && out.contains("(hidden)") && !out.contains("123456"), "{out}");
+}
+
+#[test]
+fn what_is_printed_says_what_was_taken_by_the_limits_and_is_a_configuration() {
+    let dir = tempfile::tempdir().unwrap();
+    let flags = ["--print-config", "--set", "storage.cache_mib=48"];
+    let (code, out, err) = run(&mut node(dir.path(), &flags));
+    assert_eq!((code, err.as_str()), (Some(0), ""));
+    let taken = ["storage.memtable_mib", "storage.readers", "runtime.threads"];
+    for key in taken {
+        let line = out.lines().find(|line| line.starts_with(&format!("# {key}: "))).unwrap_or_else(|| panic!("{out}"));
+        assert!(line.contains("was not set; "), "{line}");
+    }
+    assert!(!out.contains("# storage.cache_mib") && out.contains("cache_mib: 48"), "{out}");
+    let file = dir.path().join("printed.yaml");
+    std::fs::write(&file, out).unwrap();
+    let (code, _, err) = run(&mut node(dir.path(), &["--check", "--config", file.to_str().unwrap()]));
+    assert_eq!((code, err.as_str()), (Some(0), ""));
+}
+
+#[test]
+fn a_node_that_is_not_there_can_not_be_asked_to_hand_over() {
+    let dir = tempfile::tempdir().unwrap();
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    let mut prestop = Command::new(env!("CARGO_BIN_EXE_dynamo-node"));
+    prestop.env_clear().args(["prestop", "--name", "7", "--set", ONE_MEMBER, "--set", "cluster.replication=1"]);
+    prestop.args(["--set", "tls.mode=plaintext"]);
+    prestop.args(["--http-listen", &free, "--data-dir"]).arg(dir.path());
+    let (code, out, err) = run(&mut prestop);
+    assert!(code == Some(1) && out.is_empty() && err.contains("no node could be asked on node.http_listen"), "{err}");
+    assert!(std::fs::read_dir(dir.path()).unwrap().next().is_none(), "nothing was put there");
 }
 
 #[test]

@@ -71,7 +71,7 @@ fn a_file_of_nothing_or_of_empty_sections_is_the_defaults() {
         assert_eq!(error.problems, load(None, [], &[]).unwrap_err().problems, "{text:?}");
     }
     let flags = [flag("cluster.members", "[{name: a, zone: z, address: \"a:1\"}]"), flag("node.name", "a")];
-    let sections = "cluster:\nnode:\n";
+    let sections = "cluster:\nnode:\ntls: {mode: plaintext}\n";
     assert!(load(Some(("node.yaml", sections)), [], &flags).is_ok());
 }
 

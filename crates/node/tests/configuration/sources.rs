@@ -14,8 +14,9 @@ const ODD_TEXTS: [&str; 16] =
 fn a_text_key_takes_any_text_from_every_source() {
     for text in ODD_TEXTS {
         let quoted = in_quotes(text);
-        let file =
-            format!("cluster: {{members: [{{name: {quoted}, zone: {quoted}, address: \"a:1\"}}], replication: 1}}");
+        let file = format!(
+            "cluster: {{members: [{{name: {quoted}, zone: {quoted}, address: \"a:1\"}}], replication: 1}}\ntls: {{mode: plaintext}}"
+        );
         let texts = ["cluster.name", "cluster.secret", "node.name", "node.zone", "node.data_dir"];
         let variables = texts.map(|key| (variable(key), text.to_owned()));
         let flags = texts.map(|key| flag(key, text));
@@ -37,6 +38,7 @@ fn in_quotes(text: &str) -> String {
 fn every_key_can_be_given_by_variable_and_by_flag() {
     for (key, default) in keys() {
         let text = match &default {
+            Value::Null if key == "tls.mode" => "plaintext".to_owned(),
             Value::Null => "a:1".to_owned(),
             Value::String(text) => text.clone(),
             Value::Number(number) => number.to_string(),
@@ -46,8 +48,8 @@ fn every_key_can_be_given_by_variable_and_by_flag() {
         // The whole need not make a node; but no source is blamed.
         for problems in [load(None, [(variable(&key), text.clone())], &[]), load(None, [], &[flag(&key, &text)])] {
             for problem in problems.unwrap_err().problems {
-                let required = problem.starts_with("node.name") || problem.starts_with("cluster.members");
-                assert!(required, "{key}={text}: {problem}");
+                let required = ["node.name: ", "cluster.members: ", "tls.mode: say tls"];
+                assert!(required.iter().any(|key| problem.starts_with(key)), "{key}={text}: {problem}");
             }
         }
     }
@@ -56,7 +58,8 @@ fn every_key_can_be_given_by_variable_and_by_flag() {
 #[test]
 fn a_text_key_takes_digits_from_the_file_without_quotes() {
     let file = "cluster: {name: 1, secret: 0x10, members: [{name: 7, zone: true, address: \"a:1\"}], replication: 1}";
-    let config = load(Some(("node.yaml", file)), [], &[flag("node.name", "7"), flag("node.zone", "true")]).unwrap();
+    let flags = [flag("node.name", "7"), flag("node.zone", "true"), flag("tls.mode", "plaintext")];
+    let config = load(Some(("node.yaml", file)), [], &flags).unwrap();
     assert_eq!((config.cluster.name.as_str(), config.cluster.secret.as_deref()), ("1", Some("0x10")));
     let members = flag("cluster.members", "[{name: 7, zone: a, address: \"a:1\"}]");
     let error = load(None, [], &[members]).unwrap_err().to_string();
@@ -143,9 +146,9 @@ fn a_wrong_value_is_told_with_its_source_and_all_of_them_at_once() {
     for says in says {
         assert!(problems.iter().any(|problem| problem.contains(says)), "{problems:?}");
     }
-    let file = FILE.replace("cache_mib: 16", "readers: 0");
+    let file = FILE.replace("cache_mib: 16", "interval_ms: 0");
     let error = load(Some(("node.yaml", &file)), [], &[]).unwrap_err();
-    assert_eq!(error.problems, ["storage.readers: 1 to 1024 (0 is from node.yaml)"]);
+    assert_eq!(error.problems, ["storage.interval_ms: 1 to 86400000 (0 is from node.yaml)"]);
 }
 
 #[test]

@@ -77,11 +77,17 @@ impl Acceptor {
             return effects.push(AcceptorEffect::Reply { call, reply });
         }
         let furthest = self.state.promised.counter.saturating_add(RAISE_MAX);
-        let credible = (1..=furthest).contains(&ballot.counter);
+        let looks = matches!(ask, Ask::Look { .. });
+        let credible = looks || (1..=furthest).contains(&ballot.counter);
         if !credible || self.waiting.len() >= Self::WAITING_MAX {
             return;
         }
         let answer = match ask {
+            // Nothing is written for it; but what it tells may count as accepted, and has to be on disk like any answer.
+            Ask::Look { newer_than } => {
+                let newer = |accepted: &Accepted| accepted.value.version() > newer_than;
+                Answer::Seen { accepted: self.state.accepted.clone().filter(newer) }
+            }
             _ if ballot < self.state.promised => Answer::Refused { promised: self.state.promised },
             Ask::Prepare => self.promise(ballot, effects),
             Ask::Accept(value) => self.accept(ballot, value, effects),

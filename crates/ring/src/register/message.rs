@@ -32,6 +32,11 @@ pub enum Ask {
     Prepare,
     /// To accept a value (phase 2).
     Accept(Value),
+    /// To tell what it accepted last, if that is newer. It promises nothing, and the ballot only names the question.
+    Look {
+        /// Than this version.
+        newer_than: u64,
+    },
 }
 
 /// A voter's answer.
@@ -59,6 +64,11 @@ pub enum Answer {
     Refused {
         /// That attempt.
         promised: Ballot,
+    },
+    /// It was only asked.
+    Seen {
+        /// What it accepted last, if that is newer than what the question named.
+        accepted: Option<Accepted>,
     },
     /// The voter that was asked is not here (any more).
     Elsewhere {

@@ -53,7 +53,7 @@
 //! the voters that it needs to be finished do not exist.
 //!
 //! A read is step 1 to 4 without a change. When it finds only K it proposes nothing: a change of K chosen before the read
-//! began would have been reported, as in (m).
+//! began would have been reported, as in (m). [`Reading`] is one that needs no ballot, for who asks often.
 //!
 //! # What it rests on
 //! - A voter's promise is on disk before it is told. A disk that lost it is another voter: whoever drives this makes sure
@@ -73,6 +73,7 @@ mod message;
 mod message_encoding;
 mod outcome;
 mod proposer;
+mod reading;
 mod state;
 mod value;
 mod votes;
@@ -84,5 +85,6 @@ pub use error::RegisterError;
 pub use message::{Accepted, Answer, Ask, Reply, Request};
 pub use outcome::Outcome;
 pub use proposer::{Change, Proposer, ProposerEffect};
+pub use reading::{Glimpse, Reading};
 pub use state::State;
 pub use value::{PAYLOAD_BYTES_MAX, Value};

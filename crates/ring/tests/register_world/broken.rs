@@ -23,6 +23,8 @@ pub enum Broken {
     FinishWithoutPreviousVoters,
     /// A wiped disk votes under the old incarnation.
     WipedVotesAgain,
+    /// A reader takes a value for chosen that one voter has accepted.
+    LooksAtOneVoter,
     /// Proposers use ballots before their disks have them, and may use them again after a crash.
     BallotsForgotten,
 }
@@ -48,7 +50,7 @@ impl Heard {
             Answer::Accepted => {
                 self.accepted.insert(*from);
             }
-            Answer::Refused { .. } | Answer::Elsewhere { .. } => {}
+            Answer::Refused { .. } | Answer::Elsewhere { .. } | Answer::Seen { .. } => {}
         }
     }
 }

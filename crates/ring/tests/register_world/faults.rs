@@ -44,7 +44,7 @@ impl World {
         let known = self.something_older(&self.nodes[node].known.clone());
         let node = &mut self.nodes[node];
         node.writes.clear();
-        (node.up, node.job, node.known) = (false, None, known);
+        (node.up, node.job, node.look, node.known) = (false, None, None, known);
         node.counter = node.counter.saturating_sub(1);
     }
 
@@ -108,7 +108,7 @@ impl World {
                 self.restart(node);
             }
             let node = &mut self.nodes[node];
-            (node.job, node.apart, node.known) = (None, false, newest.clone());
+            (node.job, node.look, node.apart, node.known) = (None, None, false, newest.clone());
         }
     }
 

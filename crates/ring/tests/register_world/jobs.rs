@@ -175,7 +175,7 @@ impl World {
         }
     }
 
-    fn learn(&mut self, node: usize, value: Value, least: u64) {
+    pub(super) fn learn(&mut self, node: usize, value: Value, least: u64) {
         self.judge.tell(&value, least);
         if value.is_newer(&self.nodes[node].known) {
             self.nodes[node].known = value;

@@ -10,6 +10,7 @@ mod chance;
 mod faults;
 mod jobs;
 mod judge;
+mod looks;
 
 use std::collections::{BTreeSet, VecDeque};
 
@@ -53,6 +54,7 @@ pub struct Node {
     /// A chosen value, perhaps an old one.
     pub known: Value,
     pub job: Option<Job>,
+    look: Option<looks::Look>,
     /// The counter of its ballots, where these are broken.
     counter: u64,
 }
@@ -83,6 +85,8 @@ pub struct World {
     /// Voters whose disks are no more.
     dead: BTreeSet<Voter>,
     payloads: u64,
+    /// How often somebody that only looked knew what the register has.
+    pub looked: usize,
     /// How attempts ended.
     pub endings: Vec<Outcome>,
 }
@@ -113,6 +117,7 @@ impl World {
             writes: VecDeque::new(),
             known: first.clone(),
             job: None,
+            look: None,
             counter: 0,
         };
         World {
@@ -133,6 +138,7 @@ impl World {
             sent: Vec::new(),
             dead: BTreeSet::new(),
             payloads: 0,
+            looked: 0,
             endings: Vec::new(),
         }
     }
@@ -155,10 +161,11 @@ impl World {
             850..890 if self.chance.percent(self.haste) => self.begin(proposer),
             890..920 => self.resend(proposer),
             920..926 => self.give_up(proposer),
-            926..950 if self.chance.percent(self.gossip) => {
+            926..940 if self.chance.percent(self.gossip) => {
                 let value = self.nodes[proposer].known.clone();
                 self.network.push(Packet::News { from: proposer, to: node, value });
             }
+            940..950 => self.look(node),
             950..956 if self.mishaps > 0 => self.cut(),
             956.. if self.chance.percent(self.mishaps) => self.mishap(),
             _ => {}
@@ -192,6 +199,7 @@ impl World {
         match packet {
             Packet::Request { from, request } => self.deliver_request(from, request),
             Packet::Reply { to, reply } => {
+                self.seen(to, &reply);
                 self.hear(to, reply.clone());
                 self.hear_what_nobody_said(to, reply);
             }

@@ -36,6 +36,11 @@ impl Node {
         Ok(())
     }
 
+    /// Asks whether the ring that this node goes by is the newest; the kernel hears it.
+    pub fn look_at_the_register(&mut self, number: u64, kernel: &mut Kernel) {
+        self.drive_keeper(kernel, |keeper, at, effects| keeper.look(number, at, effects));
+    }
+
     fn proposed(&self, edit: Edit, charter: &Charter) -> Result<Proposed, String> {
         let ring = charter.ring();
         let mut members = ring.members().to_vec();

@@ -183,6 +183,7 @@ fn consent(question: &Question) -> Option<Answer> {
     let answer = match ask {
         Ask::Prepare => register::Answer::Promised { accepted: None },
         Ask::Accept(_) => register::Answer::Accepted,
+        Ask::Look { .. } => return None,
     };
     Some(Answer::Vote(register::Reply { from: *to, ballot: *ballot, answer }))
 }
@@ -350,6 +351,7 @@ impl Node {
                     }
                     self.whole = whole;
                 }
+                Effect::Looked { request, result } => kernel.looked(request, self.me, result),
                 Effect::Done { request, result } => kernel.edit_done(request, self.me, result),
             }
         }

@@ -14,6 +14,7 @@ pub fn with_spares(seed: u64, shape: &mut Chance, run_ms: u32, spares: u8) -> Pl
     plan.cluster.zones = *shape.pick(&[1, 3]);
     plan.cluster.nodes = 5 + spares;
     plan.cluster.spares = spares;
+    plan.cluster.looks_every_ms = 700;
     plan.settle_ms = 120_000;
     plan
 }

@@ -44,6 +44,7 @@ pub fn five(seed: u64, chance: &mut Chance, run_ms: u32) -> Plan {
             hints_bytes_max: 16 << 20,
             siblings_max: 60,
             collect_every_ms: collect_every_ms(),
+            looks_every_ms: 0,
         },
         network: NetworkPlan {
             latency_us: chance.between(50, 1_000) as u32,

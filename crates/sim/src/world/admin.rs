@@ -40,6 +40,18 @@ impl World {
             kernel.edit_again(number, tries);
         }
     }
+
+    /// Somebody asks a node whether its ring is the newest: each in its turn, also one that does not run.
+    pub(super) fn operator_looks(&mut self, number: u64) {
+        let node = (number % u64::from(self.kernel.shape.nodes())) as usize;
+        let (host, kernel) = (&mut self.hosts[node], &mut self.kernel);
+        let newest = kernel.newest().version;
+        if let Some(node) = host.node.as_mut().filter(|_| host.paused_until <= kernel.now) {
+            kernel.looks.insert(number, newest);
+            node.look_at_the_register(number, kernel);
+        }
+        kernel.look_later(number + 1);
+    }
 }
 
 impl Kernel {
@@ -65,6 +77,31 @@ impl Kernel {
         }
         say!(self, "node-{node} has not made the change {edit:?}: {result:?}");
         self.edit_again(number, tries);
+    }
+
+    /// When the next look is due.
+    pub fn look_later(&mut self, number: u64) {
+        let every_us = u64::from(self.shape.plan.cluster.looks_every_ms) * 1000;
+        if every_us > 0 {
+            self.after(every_us, Event::OperatorLooks { number });
+        }
+    }
+
+    /// What a node says of its ring. What anybody went by before it was asked is not newer than what it says is the newest.
+    pub fn looked(&mut self, number: u64, node: u8, result: Result<u64, String>) {
+        let least = self.looks.remove(&number).unwrap_or(0);
+        match result {
+            Ok(version) if version < least => {
+                let what =
+                    format!("node-{node} says that version {version} is the newest, and {least} was known before");
+                self.broken("register", what);
+            }
+            Ok(_) => cover!("look.confirmed"),
+            Err(why) => {
+                cover!("look.not_confirmed");
+                say!(self, "node-{node} does not know whether its ring is the newest: {why}");
+            }
+        }
     }
 
     /// A node that has long reached most members has a majority.

@@ -44,6 +44,8 @@ pub enum Event {
     FaultEnds { fault: u16 },
     /// An administrator asks for a change of the ring.
     AdminActs { edit: u16, tries: u8 },
+    /// Somebody asks a node whether its ring is the newest; so many have asked before.
+    OperatorLooks { number: u64 },
     /// A flapping cut turns.
     FaultTurns { fault: u16, cut: bool },
 }

@@ -8,10 +8,10 @@ use dynamo_version::Mode;
 
 use super::{event::Event, event::NodeEvent, queue::Queue, view::View};
 use crate::{
-    check::{Seals, Violation, void_promises},
+    check::Seals,
     coverage::cover,
     fault::Fault,
-    history::History,
+    history::{History, Violation, void_promises},
     known_bad::KnownBad,
     network::Network,
     plan::Plan,
@@ -146,6 +146,8 @@ pub struct Kernel {
     /// Every value of the ring's register that a node has gone by.
     views: BTreeMap<u64, Rc<View>>,
     pub seals: Seals,
+    /// Looks under way, with what the newest version was when each began.
+    pub looks: BTreeMap<u64, u64>,
     /// What must not be, found while it went on.
     pub violation: Option<Violation>,
     queue: Queue<Event>,
@@ -173,6 +175,7 @@ impl Kernel {
             disturbances: 0,
             views: BTreeMap::from([(1, Rc::new(first))]),
             seals: Seals::default(),
+            looks: BTreeMap::new(),
             violation: None,
             queue: Queue::new(),
             fingerprint: 0xcbf2_9ce4_8422_2325,

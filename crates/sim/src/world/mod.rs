@@ -70,6 +70,7 @@ impl World {
         for (number, edit) in shape.plan.edits.iter().enumerate() {
             self.kernel.at(u64::from(edit.at_ms) * 1000, Event::AdminActs { edit: number as u16, tries: 0 });
         }
+        self.kernel.look_later(0);
         for client in &self.clients {
             client.plan_next(&mut self.kernel);
         }
@@ -99,6 +100,7 @@ impl World {
             Event::FaultBegins { fault } => self.fault_begins(fault),
             Event::FaultEnds { fault } => self.fault_ends(fault),
             Event::AdminActs { edit, tries } => self.admin_acts(edit, tries),
+            Event::OperatorLooks { number } => self.operator_looks(number),
             Event::FaultTurns { fault, cut } => self.fault_turns(fault, cut),
             _ => self.stream_event(event),
         }

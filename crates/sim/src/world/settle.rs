@@ -8,7 +8,7 @@ use dynamo_version::SiblingSet;
 use smallvec::SmallVec;
 
 use super::World;
-use crate::{check::Violation, world::id_of};
+use crate::{history::Violation, world::id_of};
 
 /// How often it is looked whether all is settled, microseconds.
 const STEP_US: u64 = 250_000;

@@ -31,7 +31,7 @@ pub async fn connect(layout: &Layout, about: &str) -> Result<Client, Failure> {
     let (last, mut nodes): (Vec<Row>, Vec<Row>) = file.nodes.into_iter().partition(|row| row.id == about);
     nodes.extend(last);
     let endpoints = nodes.into_iter().map(|row| row.endpoint).collect();
-    Ok(Client::connect(Config::new(endpoints)).await?)
+    Ok(Client::connect(Config { tls: layout.caller(), ..Config::new(endpoints) }).await?)
 }
 
 /// Whether the ring has this member, once no change is under way: that may be the very one that is to be made, begun by

@@ -39,6 +39,8 @@ Examples:
   dynamo local restart-node node-2
   dynamo local add-node                         # a sixth node, which joins the ring
   dynamo local remove-node node-1               # it leaves the ring, and stops
+  dynamo local --tls --dir /tmp/safe            # with an authority of its own
+  dynamo get k --profile /tmp/safe/profile.json
 
 Every node is a process of its own on 127.0.0.1, with three ports: for clients from --port on, for its peers 1000 above, \
 for /metrics, /healthz and /readyz 2000 above. Once all are ready, DIR/cluster.json names them. Ctrl-C stops them all; \
@@ -70,6 +72,9 @@ pub struct Command {
     /// Q, into how many partitions the ring is cut, a power of two [default: 256, or as DIR was made]
     #[arg(long)]
     partitions: Option<u32>,
+    /// Speak TLS, with certificates of an authority that DIR gets for itself; only who reads DIR gets in
+    #[arg(long)]
+    tls: bool,
     /// Any other setting of the nodes, as in their YAML file; may be given often
     #[arg(long = "set", value_name = "SECTION.KEY=VALUE")]
     sets: Vec<String>,
@@ -157,6 +162,7 @@ impl Command {
             replication: self.replication,
             partitions: self.partitions,
             port: self.port,
+            tls: self.tls,
         };
         let is_new = !layout.settings_file().exists();
         let settings = Settings::open(&layout, &asked)?;
@@ -174,7 +180,7 @@ impl Command {
                 let _control = Control::listen(&layout, sender)?;
                 supervisor.ready(is_new).await?;
                 if is_new {
-                    founded(&supervisor).await;
+                    founded(&supervisor, &layout).await;
                 }
                 show(&supervisor, &layout, port, replicas)?;
                 match supervisor.supervise(&mut requests).await {}
@@ -188,10 +194,11 @@ impl Command {
 
 /// Waits until the homes of a new cluster have compared their empty disks. Nobody knows before that nothing was ever lost,
 /// and a node that dies could not be taken out of the ring.
-async fn founded(supervisor: &Supervisor) {
+async fn founded(supervisor: &Supervisor, layout: &Layout) {
     let endpoints = supervisor.rows().into_iter().map(|row| row.endpoint);
     let looking = async {
-        let client = Client::connect(Config::new(endpoints.collect())).await.ok()?;
+        let config = Config { tls: layout.caller(), ..Config::new(endpoints.collect()) };
+        let client = Client::connect(config).await.ok()?;
         let whole = |answer: Result<&ProgressResponse, &_>| (answer.ok()?.refilling == 0).then_some(());
         watch::poll(&client, whole).await.ok()
     };
@@ -226,7 +233,11 @@ fn show(supervisor: &Supervisor, layout: &Layout, port: u16, replicas: u8) -> Re
         .collect();
     output::print_table(&output::table(&["ID", "ZONE", "PID", "ENDPOINT", "DIRECTORY"], &["PID"], rows))?;
     let dir = layout.given().display();
-    let endpoint = if port == crate::args::LOCAL_PORT { String::new() } else { format!(" --endpoint {first}") };
+    let endpoint = match port {
+        _ if layout.caller().is_some() => format!(" --profile {}", layout.given().join("profile.json").display()),
+        crate::args::LOCAL_PORT => String::new(),
+        _ => format!(" --endpoint {first}"),
+    };
     if replicas < REPLICAS_DEFAULT {
         output::line(format!(
             "\nN is {replicas}: so many nodes have each key, also when nodes are added. --replication says otherwise where DIR \

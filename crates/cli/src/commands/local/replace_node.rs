@@ -50,7 +50,7 @@ impl Command {
         let row = control::ask(&layout, &Request::Replace(id.clone())).await?;
         output::line(format!("{id} serves with an empty disk: pid {}, {}. Now it is filled.", row.pid, row.endpoint))?;
         // The node itself: the others may not have heard yet that it came with an empty disk.
-        let mut config = Config::new(vec![row.endpoint]);
+        let mut config = Config { tls: layout.caller(), ..Config::new(vec![row.endpoint]) };
         config.routing = Routing::Server;
         let itself = Client::connect(config).await?;
         let partitions = filled(&itself, &id, &layout).await?;

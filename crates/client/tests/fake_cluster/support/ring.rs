@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use dynamo_wire::v1::{
     ApplyRequest, ApplyResponse, CancelRequest, CancelResponse, PlanRequest, PlanResponse, ProgressRequest,
-    ProgressResponse, ReceiptRequest, ReceiptResponse, ring_admin_server::RingAdmin,
+    ProgressResponse, ReceiptRequest, ReceiptResponse, ViewRequest, ViewResponse, ring_admin_server::RingAdmin,
 };
 use tonic::{Request, Response, Status};
 
@@ -18,6 +18,7 @@ pub enum RingCall {
     Cancel(CancelRequest),
     Progress,
     Receipt(ReceiptRequest),
+    View(ViewRequest),
 }
 
 /// What is answered.
@@ -28,6 +29,7 @@ pub enum RingAnswer {
     Cancel(CancelResponse),
     Progress(ProgressResponse),
     Receipt(ReceiptResponse),
+    View(Box<ViewResponse>),
 }
 
 /// What is done.
@@ -94,6 +96,13 @@ impl RingAdmin for Service {
         match self.on_ring(RingCall::Receipt(request.into_inner())).await? {
             RingAnswer::Receipt(receipt) => Ok(Response::new(receipt)),
             other => panic!("{other:?} to a question for a receipt"),
+        }
+    }
+
+    async fn view(&self, request: Request<ViewRequest>) -> Result<Response<ViewResponse>, Status> {
+        match self.on_ring(RingCall::View(request.into_inner())).await? {
+            RingAnswer::View(view) => Ok(Response::new(*view)),
+            other => panic!("{other:?} to a question for a view"),
         }
     }
 }

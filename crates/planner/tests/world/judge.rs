@@ -1,0 +1,102 @@
+//! What must hold whatever happens: each write that disturbs is held against the truth, not against what was seen.
+
+use dynamo_planner::{PodId, Wanted};
+
+use super::World;
+
+/// Who fell over less than so long ago can't have been known, and is not held against who acts.
+const GRACE_S: u64 = 60;
+
+impl World {
+    fn fail(&self, what: &str) -> ! {
+        let last = self.log.len().saturating_sub(60);
+        panic!("seed {}, second {}: {what}\n{}", self.seed, self.now, self.log[last..].join("\n"))
+    }
+
+    /// A pod is stopped on purpose: no range may lose its quorum by it.
+    pub fn judge_disruption(&self, pod: &PodId) {
+        if !self.nodes.serves(pod) {
+            return;
+        }
+        let fell = |other: &PodId| self.fell.get(other).is_some_and(|since| self.now < since + GRACE_S);
+        for homes in self.nodes.homes.iter().filter(|homes| homes.contains(pod)) {
+            let serving = homes.iter().filter(|home| *home != pod && (self.nodes.serves(home) || fell(home))).count();
+            let needed = (self.nodes.quorum() as usize).min(homes.len() - 1);
+            if serving < needed {
+                self.fail(&format!("{pod} is stopped, and of {homes:?} only {serving} serve"));
+            }
+        }
+    }
+
+    /// A pod goes for good: the ring has nothing to do with it.
+    pub fn judge_departure(&self, pod: &PodId) {
+        let nodes = &self.nodes;
+        let moves =
+            nodes.change.as_ref().is_some_and(|change| change.joins.contains(pod) || change.leaves.contains(pod));
+        if nodes.members.contains_key(pod) || nodes.leavers.contains_key(pod) || moves {
+            self.fail(&format!("{pod} goes and is in the ring"));
+        }
+    }
+
+    /// A disk is deleted: it left, or all that it had is elsewhere.
+    pub fn judge_deletion(&self, pod: &PodId) {
+        if !self.nodes.members.contains_key(pod) {
+            self.judge_departure(pod);
+            return;
+        }
+        for (partition, homes) in self.nodes.homes.iter().enumerate().filter(|(_, homes)| homes.contains(pod)) {
+            let others = homes.iter().filter(|home| *home != pod && self.disk_has(home, partition)).count();
+            if others < (self.nodes.sources() as usize).min(homes.len() - 1).max(1) {
+                self.fail(&format!(
+                    "the disk of {pod} is deleted, and only {others} others have partition {partition}"
+                ));
+            }
+        }
+    }
+
+    pub fn disk_has(&self, pod: &PodId, partition: usize) -> bool {
+        let claim = self.kube.claims.get(pod).filter(|claim| !claim.deleting);
+        let disk = claim.and_then(|claim| self.nodes.disks.get(&claim.uid));
+        disk.is_some_and(|disk| disk.whole.contains(&partition))
+    }
+
+    /// Somebody has each partition, at any time.
+    pub fn judge_data(&self) {
+        for (partition, homes) in self.nodes.homes.iter().enumerate() {
+            let started = homes.iter().any(|pod| self.nodes.last_life.contains_key(pod));
+            if started && !homes.iter().any(|pod| self.disk_has(pod, partition)) {
+                self.fail(&format!("nobody of {homes:?} has partition {partition}"));
+            }
+        }
+    }
+
+    /// Whether everything is as it is wanted.
+    pub fn is_settled(&self) -> Result<(), String> {
+        let Wanted { replicas, template, storage, .. } = &self.wanted;
+        let kube = &self.kube;
+        let say = |what: &str| Err(what.to_owned());
+        if kube.turn.turn.is_some() || self.nodes.change.is_some() || !self.nodes.leavers.is_empty() {
+            return say("a turn, a change, or somebody hands over");
+        }
+        let members: Vec<&PodId> = self.nodes.members.keys().collect();
+        if members.len() != *replicas as usize || kube.pods.keys().collect::<Vec<_>>() != members {
+            return Err(format!("{replicas} are wanted, members {members:?}, pods {:?}", kube.pods.keys()));
+        }
+        if kube.pods.values().any(|pod| !pod.ready || pod.template != *template) {
+            return say("a pod is not ready, or of an old template");
+        }
+        if members.iter().any(|pod| !self.nodes.serves(pod)) {
+            return say("a node is not whole");
+        }
+        if kube.sets.values().any(|set| set.storage_bytes < storage.size_bytes) {
+            return say("a StatefulSet has small claims");
+        }
+        if members
+            .iter()
+            .any(|pod| kube.claims[*pod].size_bytes < storage.size_bytes || kube.claims[*pod].mark.is_some())
+        {
+            return say("a small claim, or one that is marked");
+        }
+        Ok(())
+    }
+}

@@ -12,7 +12,7 @@ ks() { "$kubectl" --namespace "$system" "$@"; }
 kd() { PATH=$(tools):$(dirname "$kubectl"):$PATH "$kubectl" dynamo --namespace "$namespace" "$@"; }
 
 # Where `kubectl-dynamo` and `dynamo` are, as e2e/images/build left them.
-tools() { echo "${DYNAMO_E2E_TOOLS:-${CARGO_TARGET_DIR:-$e2e/../target}/e2e}"; }
+tools() { echo "${DYNAMO_BINARIES:-${CARGO_TARGET_DIR:-$e2e/../target}/e2e}"; }
 
 # The chart, with the images that were built; installed, or upgraded to what it says now. It stands on the control plane's
 # machine, which no scenario hurts.

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use dynamo_client::{Client, Code, Config, Put};
+use dynamo_client::{Client, Config, Put};
 
 use crate::nodes::Nodes;
 
@@ -79,7 +79,7 @@ fn each_node_is_handed_over_and_restarted_in_turn_and_no_write_is_refused() {
             let (config, stop, written) = (Config::new(nodes.endpoints()), stop.clone(), written.clone());
             runtime.spawn(async move {
                 let client = Client::connect(config).await.expect("the nodes are up");
-                let (mut failed, mut in_doubt) = (Vec::new(), 0);
+                let mut failed = Vec::new();
                 for number in 0.. {
                     if stop.load(Ordering::Relaxed) {
                         break;
@@ -87,10 +87,6 @@ fn each_node_is_handed_over_and_restarted_in_turn_and_no_write_is_refused() {
                     let key = format!("key-{writer}-{number}");
                     match client.put(Put::new("", key.clone(), "v")).await {
                         Ok(_) => written.fetch_add(1, Ordering::Relaxed),
-                        Err(error) if error.code == Code::CoordinatorLost => {
-                            in_doubt += 1;
-                            0
-                        }
                         Err(error) => {
                             failed.push(format!("{key}: {error}"));
                             0
@@ -98,7 +94,7 @@ fn each_node_is_handed_over_and_restarted_in_turn_and_no_write_is_refused() {
                     };
                     tokio::time::sleep(Duration::from_millis(5)).await;
                 }
-                (failed, in_doubt)
+                failed
             })
         })
         .collect();
@@ -111,13 +107,8 @@ fn each_node_is_handed_over_and_restarted_in_turn_and_no_write_is_refused() {
         });
     }
     stop.store(true, Ordering::Relaxed);
-    let (failed, in_doubt): (Vec<_>, Vec<usize>) =
-        writers.into_iter().map(|writer| runtime.block_on(writer).unwrap()).unzip();
-    let failed: Vec<String> = failed.into_iter().flatten().collect();
+    let failed: Vec<String> = writers.into_iter().flat_map(|writer| runtime.block_on(writer).unwrap()).collect();
     let written = written.load(Ordering::Relaxed);
     assert!(failed.is_empty() && written > 200, "{} of {written} failed: {failed:?}", failed.len());
-    // A node does not say which requests it has not read when it closes its connections: of what was sent just then nobody
-    // knows. That is one write of each writer at each of four stops at most.
-    assert!(in_doubt.iter().all(|writes| *writes <= 4), "{in_doubt:?} of {written} are in doubt");
     nodes.until_hints_drained();
 }

@@ -24,8 +24,8 @@ pub(crate) enum Outcome {
     Closed {
         /// For people.
         why: Arc<str>,
-        /// Whether the node may have the request.
-        sent: bool,
+        /// Whether the node may have begun the request.
+        in_doubt: bool,
     },
 }
 
@@ -97,8 +97,17 @@ impl Pending {
         }
     }
 
-    /// The stream ended: all who wait hear of it, and nobody else may enter.
+    /// The stream broke: all who wait hear of it, and nobody else may enter.
     pub(crate) fn close(&self, why: &str) {
+        self.end(why, true);
+    }
+
+    /// The same, and the node said that it has answered all that it has begun.
+    pub(crate) fn close_answered(&self, why: &str) {
+        self.end(why, false);
+    }
+
+    fn end(&self, why: &str, in_doubt: bool) {
         let why: Arc<str> = why.into();
         let table = {
             let mut table = self.table.lock();
@@ -109,7 +118,7 @@ impl Pending {
         };
         let Table::Open(table) = table else { return };
         for Entry { caller, sent } in table.into_values() {
-            let _ = caller.send(Outcome::Closed { why: why.clone(), sent });
+            let _ = caller.send(Outcome::Closed { why: why.clone(), in_doubt: sent && in_doubt });
         }
     }
 
@@ -162,7 +171,7 @@ mod tests {
 
     fn closed(outcome: Outcome) -> (String, bool) {
         match outcome {
-            Outcome::Closed { why, sent } => (why.to_string(), sent),
+            Outcome::Closed { why, in_doubt } => (why.to_string(), in_doubt),
             Outcome::Answered(_) => panic!("answered"),
         }
     }
@@ -193,6 +202,18 @@ mod tests {
         assert!(!queued.take_back());
         assert_eq!(pending.enter().map(|_| ()).unwrap_err().as_ref(), "reset");
         assert_eq!((pending.is_open(), pending.len()), (false, 0));
+    }
+
+    #[tokio::test]
+    async fn when_all_that_was_begun_is_answered_nobody_who_waits_is_in_doubt() {
+        let pending = Pending::new();
+        let (mut queued, mut sent) = (pending.enter().unwrap(), pending.enter().unwrap());
+        assert_eq!(pending.sending(sent.id), Sending::Yes);
+        pending.close_answered("it stops");
+        pending.close("reset");
+        assert_eq!(closed((&mut queued.outcome).await.unwrap()), ("it stops".to_owned(), false));
+        assert_eq!(closed((&mut sent.outcome).await.unwrap()), ("it stops".to_owned(), false));
+        assert!(!pending.is_open());
     }
 
     #[tokio::test]

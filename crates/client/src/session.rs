@@ -45,7 +45,7 @@ impl Session {
         let pending = Arc::new(Pending::new());
         let mut client = KvClient::new(line.clone()).max_decoding_message_size(ANSWERS_BYTES);
         let answers = client.session(Frames::new(queue, pending.clone())).await?.into_inner();
-        let reader = tokio::spawn(read(answers, pending.clone())).abort_handle();
+        let reader = tokio::spawn(read(answers, pending.clone(), requests.downgrade())).abort_handle();
         Ok(Self { requests, pending, reader, line, node: node.to_owned() })
     }
 
@@ -127,8 +127,8 @@ impl Session {
         match outcome {
             Outcome::Answered(Some(response)) => Ok(response),
             Outcome::Answered(None) => Err(Failed::nonsense(&self.node, kind)),
-            Outcome::Closed { why, sent: true } => Err(Failed::lost(&self.node, &why, kind)),
-            Outcome::Closed { why, sent: false } => Err(Failed::closed_before(&self.node, &why)),
+            Outcome::Closed { why, in_doubt: true } => Err(Failed::lost(&self.node, &why, kind)),
+            Outcome::Closed { why, in_doubt: false } => Err(Failed::closed_before(&self.node, &why)),
         }
     }
 }
@@ -144,13 +144,29 @@ const CLOSED: &str = "it closed the connection";
 /// Why a caller that waits gets an outcome.
 const GIVEN: &str = "whoever takes an entry out of the table gives it its outcome";
 
+const ENDED: &str = "it ended the session";
+
 /// Hands out the answers until the stream ends.
-async fn read(mut answers: Streaming<SessionResponses>, pending: Arc<Pending>) {
+async fn read(
+    mut answers: Streaming<SessionResponses>,
+    pending: Arc<Pending>,
+    requests: mpsc::WeakSender<SessionRequest>,
+) {
     loop {
         match answers.message().await {
-            Ok(Some(frame)) => pending.answered(frame.responses.into_iter().map(|answer| (answer.id, answer.response))),
+            Ok(Some(SessionResponses { responses, ended })) => {
+                pending.answered(responses.into_iter().map(|answer| (answer.id, answer.response)));
+                if ended {
+                    pending.close_answered(ENDED);
+                    break;
+                }
+            }
             Ok(None) => return pending.close(CLOSED),
             Err(status) => return pending.close(&cause_of(&status)),
         }
+    }
+    // Wakes the stream of requests, which finds the session closed and ends: the node waits for that.
+    if let Some(requests) = requests.upgrade() {
+        let _ = requests.try_send(SessionRequest::default());
     }
 }

@@ -184,9 +184,9 @@ pub const CONFIG_OF_OTHERS: Check = always(
     "config of others",
     ".config",
     "!has(self.config) || self.config.all(k, !k.startsWith('cluster.') && !k.startsWith('node.') && \
-     !(k in ['storage.engine', 'storage.durability', 'background.p99_target_ms']))",
-    "config has a key that the operator sets: leave out cluster.*, node.* and storage.engine, and say in durability and \
-     slo.p99Ms what storage.durability and background.p99_target_ms would",
+     !k.startsWith('tls.') && !(k in ['storage.engine', 'storage.durability', 'background.p99_target_ms']))",
+    "config has a key that the operator sets: leave out cluster.*, node.*, tls.* and storage.engine, and say in tls, \
+     durability and slo.p99Ms what tls.*, storage.durability and background.p99_target_ms would",
 );
 
 // At the spec: volumes, before and after.

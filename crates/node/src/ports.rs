@@ -19,7 +19,10 @@ use crate::{
     link::PEER_MESSAGE_BYTES,
     membership::Membership,
     replica::Replicas,
-    service::{admin::AdminService, gossip::GossipService, kv::KvService, replica::ReplicaService, ring::RingService},
+    service::{
+        admin::AdminService, gossip::GossipService, kv::KvService, replica::ReplicaService, ring::RingService,
+        session::Sessions,
+    },
     tls::{Acceptor, NodeTls, gated},
 };
 
@@ -38,6 +41,8 @@ pub struct Clients {
     pub membership: Arc<Membership>,
     /// Changes of the ring.
     pub ring: RingService,
+    /// Their open sessions.
+    pub sessions: Sessions,
     /// With TLS: who may ask; and the figures, which are asked for here then.
     pub tls: Option<(Arc<NodeTls>, PrometheusHandle)>,
 }
@@ -48,13 +53,13 @@ pub async fn serve_clients(
     clients: Clients,
     health: HealthServer<impl Health>,
 ) -> Result<(), tonic::transport::Error> {
-    let Clients { limits, coordinator, membership, ring, tls } = clients;
+    let Clients { limits, coordinator, membership, ring, sessions, tls } = clients;
     let reflection = tonic_reflection::server::Builder::configure()
         .register_encoded_file_descriptor_set(dynamo_wire::FILE_DESCRIPTOR_SET)
         .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
         .build_v1()
         .expect("the descriptors were generated with the code");
-    let kv = KvServer::new(KvService::new(coordinator.clone(), membership.clone()))
+    let kv = KvServer::new(KvService::new(coordinator.clone(), membership.clone(), sessions))
         .max_decoding_message_size(limits.message_bytes)
         .max_encoding_message_size(PEER_MESSAGE_BYTES);
     let routes = Routes::new(health)

@@ -48,6 +48,15 @@ impl Refused {
     pub fn new(code: ErrorCode, message: impl Into<String>) -> Self {
         Self { code, message: message.into() }
     }
+
+    /// The node ends with it under way.
+    pub fn lost() -> Self {
+        // Not "not ready", which says that nothing was begun: a client would write again.
+        Self::new(
+            ErrorCode::CoordinatorLost,
+            "the node stopped before it could answer: a write may or may not have happened; read the key, or ask another node",
+        )
+    }
 }
 
 /// The outcome of a client's request.
@@ -58,14 +67,7 @@ pub enum ReplyTo {
     /// A unary call that awaits it; `true`: it was a delete.
     Call(oneshot::Sender<Answer>),
     /// A client's session.
-    Session {
-        /// The client's number for it.
-        id: u64,
-        /// A put's answer and a delete's have types of their own.
-        delete: bool,
-        /// Its place in the session's queue.
-        place: mpsc::OwnedPermit<SessionResponse>,
-    },
+    Session(Place),
     /// The peer that sent it on.
     Peer {
         /// The peer's number for it.
@@ -75,6 +77,39 @@ pub enum ReplyTo {
     },
 }
 
+/// A place in a session's queue, for the answer to one request. One that is dropped says that the answer is lost: who is told that
+/// a session has ended takes what has no answer as never begun.
+pub struct Place {
+    /// The client's number for the request.
+    id: u64,
+    /// A put's answer and a delete's have types of their own.
+    delete: bool,
+    permit: Option<mpsc::OwnedPermit<SessionResponse>>,
+}
+
+impl Place {
+    /// For the request that the client numbered `id`.
+    pub fn new(id: u64, delete: bool, permit: mpsc::OwnedPermit<SessionResponse>) -> Self {
+        Self { id, delete, permit: Some(permit) }
+    }
+
+    fn fill(mut self, answer: Answer) {
+        self.send(answer);
+    }
+
+    fn send(&mut self, answer: Answer) {
+        if let Some(permit) = self.permit.take() {
+            permit.send(SessionResponse { id: self.id, response: Some(session_response(answer, self.delete)) });
+        }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.send(Err(Refused::lost()));
+    }
+}
+
 impl ReplyTo {
     /// Gives the answer. One whose asker has hung up is dropped.
     pub fn give(self, answer: Answer) {
@@ -82,9 +117,7 @@ impl ReplyTo {
             Self::Call(caller) => {
                 let _ = caller.send(answer);
             }
-            Self::Session { id, delete, place } => {
-                place.send(SessionResponse { id, response: Some(session_response(answer, delete)) });
-            }
+            Self::Session(place) => place.fill(answer),
             Self::Peer { id, place } => {
                 place.send(ReplicaReply { id, reply: Some(replica_reply::Reply::Put(forwarded_result(answer))) });
             }

@@ -39,7 +39,7 @@ use crate::{
     ports::{Clients, serve_clients, serve_peers},
     replica::Replicas,
     ring_mark::RingMark,
-    service::{kv::KvService, ring::RingService},
+    service::{kv::KvService, ring::RingService, session::Sessions},
     tls::{self, NodeTls, Signer},
 };
 
@@ -356,11 +356,13 @@ impl Node {
 
         let mut servers = JoinSet::new();
         let (health, health_service) = tonic_health::server::health_reporter();
+        let sessions = Sessions::default();
         let clients = Clients {
             limits: config.limits.clone(),
             coordinator: coordinator.clone(),
             membership: membership.clone(),
             ring: ring_admin,
+            sessions: sessions.clone(),
             tls: tls.clone().map(|tls| (tls, metrics.clone())),
         };
         servers.spawn(serve_clients(listeners.client, clients, health_service));
@@ -414,8 +416,8 @@ impl Node {
         let announced = membership.announce(Phase::Draining);
         let _ = tokio::time::timeout(Duration::from_secs(1), announced).await;
         coordinator.stop();
-        drain(&coordinator, Duration::from_millis(config.timeouts.drain_ms)).await;
-        tokio::time::sleep(LINGER).await;
+        let drained = drain(&coordinator, Duration::from_millis(config.timeouts.drain_ms));
+        tokio::join!(drained, sessions.end(SESSIONS_END));
         servers.shutdown().await;
         network.stop();
         let _ = ended.send(true);
@@ -426,10 +428,8 @@ impl Node {
     }
 }
 
-/// After the last request is finished its answer is still to be sent; and requests that clients sent before they heard of the
-/// stop are on their way: they are refused, which is an answer, where a connection that closes leaves a writer in doubt. A
-/// client tries a node that refused again after 0.1 s and 0.3 s, and then not before 0.7 s: the connections close in between.
-const LINGER: Duration = Duration::from_millis(500);
+/// Who reads its answers closes its session at once; who does not is not waited for.
+const SESSIONS_END: Duration = Duration::from_secs(1);
 
 async fn drain(coordinator: &Coordinator, patience: Duration) {
     let until = tokio::time::Instant::now() + patience;

@@ -1,6 +1,6 @@
 //! Writes whose session breaks: sent again only where nobody can have them.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{collections::BTreeSet, sync::atomic::Ordering, time::Duration};
 
 use bytes::Bytes;
 use dynamo_client::{Client, Code, Delete, Error, Put};
@@ -26,6 +26,18 @@ async fn a_write_whose_session_breaks_after_it_was_sent_is_told_to_be_unclear_an
         put(&client, "k").await.unwrap();
         assert_eq!(cluster.asked(), 2);
     }
+}
+
+#[tokio::test]
+async fn a_write_whose_session_ends_in_good_order_without_an_answer_was_not_begun_and_is_done_elsewhere() {
+    let cluster = Cluster::start(3).await;
+    let client = cluster.client().await;
+    let home = cluster.walk("k")[0];
+    home.does(|_| Reply::End);
+    put(&client, "k").await.unwrap();
+    assert_eq!((home.asked(), cluster.asked()), (1, 2));
+    // The client has closed it, too: the node needs not wait.
+    until("the session is closed", || home.state.broken_off.load(Ordering::Relaxed) == 1).await;
 }
 
 #[tokio::test]

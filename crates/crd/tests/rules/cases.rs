@@ -264,6 +264,7 @@ fn images() -> Vec<Case> {
         .keeps(&[CONFIG_OF_OTHERS]),
         new("the cluster's name", json!({ "config": { "cluster.name": "x" } })).breaks(CONFIG_OF_OTHERS),
         new("the node's zone", json!({ "config": { "node.zone": "x" } })).breaks(CONFIG_OF_OTHERS),
+        new("the nodes' TLS", json!({ "config": { "tls.mode": "off" } })).breaks(CONFIG_OF_OTHERS),
         new("the engine", json!({ "config": { "storage.engine": "memory" } })).breaks(CONFIG_OF_OTHERS),
         change(
             "the durability in other words, where there was no key",

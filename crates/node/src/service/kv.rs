@@ -2,21 +2,21 @@
 //!
 //! Decides nothing: every request goes to the [`Coordinator`], whose answer comes back through [`ReplyTo`].
 
-use std::{pin::Pin, sync::Arc};
+use std::sync::Arc;
 
 use dynamo_wire::v1::{
     BatchGetRequest, BatchGetResponse, BatchPutRequest, BatchPutResponse, DeleteRequest, DeleteResponse,
     DescribeRingRequest, DescribeRingResponse, ErrorCode, GetRequest, GetResponse, PutRequest, PutResponse,
-    SessionRequest, SessionRequests, SessionResponse, SessionResponses, batch_get_response, batch_put_response,
-    kv_server::Kv, session_request, session_response,
+    SessionRequests, batch_get_response, batch_put_response, kv_server::Kv,
 };
-use futures_util::{Stream, StreamExt};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 use tonic::{Request, Response, Status, Streaming};
 
-use super::admin::describe_ring;
+use super::{
+    admin::describe_ring,
+    session::{Answers, Sessions},
+};
 use crate::{
-    batch::Frames,
     coordinator::Coordinator,
     membership::Membership,
     request::{Answer, ClientRequest, ClientResponse, Refused, ReplyTo, failure, status},
@@ -27,18 +27,19 @@ use crate::{
 pub struct KvService {
     coordinator: Arc<Coordinator>,
     membership: Arc<Membership>,
+    sessions: Sessions,
 }
 
 impl KvService {
     /// The service in front of `coordinator`.
-    pub fn new(coordinator: Arc<Coordinator>, membership: Arc<Membership>) -> Self {
-        Self { coordinator, membership }
+    pub fn new(coordinator: Arc<Coordinator>, membership: Arc<Membership>, sessions: Sessions) -> Self {
+        Self { coordinator, membership, sessions }
     }
 
     async fn call(&self, request: ClientRequest) -> Answer {
         let (caller, answer) = oneshot::channel();
         self.coordinator.begin(request, ReplyTo::Call(caller));
-        answer.await.unwrap_or_else(|_| Err(stopping()))
+        answer.await.unwrap_or_else(|_| Err(Refused::lost()))
     }
 
     fn batch_fits(&self, items: usize) -> Result<(), Status> {
@@ -51,16 +52,6 @@ impl KvService {
             format!("a batch of {items} items is over the limit of {limit}: nothing was done; send several batches"),
         )))
     }
-}
-
-const READS_ONLY: &str = "what you show is not enough for this: nothing was written; give a token or a certificate of a client of this cluster";
-
-fn stopping() -> Refused {
-    // Not "not ready", which says that nothing was begun: a client would write again.
-    Refused::new(
-        ErrorCode::CoordinatorLost,
-        "the node stopped before it could answer: a write may or may not have happened; read the key, or ask another node",
-    )
 }
 
 fn written(answer: Answer) -> Result<PutResponse, Refused> {
@@ -124,57 +115,13 @@ impl Kv for KvService {
         Ok(Response::new(describe_ring(&self.coordinator, &self.membership)))
     }
 
-    type SessionStream = Pin<Box<dyn Stream<Item = Result<SessionResponses, Status>> + Send>>;
+    type SessionStream = Answers;
 
     async fn session(
         &self,
         request: Request<Streaming<SessionRequests>>,
     ) -> Result<Response<Self::SessionStream>, Status> {
-        // A request is taken only once its answer has a place: a client that doesn't read its answers is not read.
-        let (answers, queue) = mpsc::channel(self.coordinator.limits.session_inflight);
         let grant = request.extensions().get::<Grant>().cloned();
-        tokio::spawn(read_session(self.coordinator.clone(), request.into_inner(), answers, grant));
-        let frames = Frames::new(queue, response_bytes, |responses| SessionResponses { responses });
-        Ok(Response::new(Box::pin(frames.map(Ok))))
-    }
-}
-
-/// Takes requests until the client closes or hangs up, or what it has shown is good no longer; those already begun run to
-/// their end.
-async fn read_session(
-    coordinator: Arc<Coordinator>,
-    mut requests: Streaming<SessionRequests>,
-    answers: mpsc::Sender<SessionResponse>,
-    mut grant: Option<Grant>,
-) {
-    while let Ok(Some(frame)) = requests.message().await {
-        if grant.as_mut().is_some_and(|grant| !grant.holds()) {
-            return;
-        }
-        let may_write = grant.as_ref().is_none_or(Grant::may_write);
-        for SessionRequest { id, request } in frame.requests {
-            let Ok(place) = answers.clone().reserve_owned().await else { return };
-            let delete = matches!(request, Some(session_request::Request::Delete(_)));
-            let reply = ReplyTo::Session { id, delete, place };
-            match request {
-                Some(session_request::Request::Get(get)) => coordinator.begin(ClientRequest::Get(get), reply),
-                Some(_) if !may_write => reply.give(Err(Refused::new(ErrorCode::NotAllowed, READS_ONLY))),
-                Some(session_request::Request::Put(put)) => coordinator.begin(ClientRequest::Put(put), reply),
-                Some(session_request::Request::Delete(delete)) => {
-                    coordinator.begin(ClientRequest::Delete(delete), reply);
-                }
-                None => reply.give(Err(Refused::new(
-                    ErrorCode::InvalidArgument,
-                    "a session request without get, put or delete: nothing was done; is the client newer than the node?",
-                ))),
-            }
-        }
-    }
-}
-
-fn response_bytes(response: &SessionResponse) -> usize {
-    64 + match &response.response {
-        Some(session_response::Response::Get(get)) => get.values.iter().map(bytes::Bytes::len).sum(),
-        _ => 0,
+        self.sessions.open(self.coordinator.clone(), request.into_inner(), grant).map(Response::new)
     }
 }

@@ -5,4 +5,5 @@ pub mod gossip;
 pub mod kv;
 pub mod replica;
 pub mod ring;
+pub mod session;
 mod view;

@@ -22,6 +22,8 @@ pub enum Reply {
     Astray(Response),
     /// Answers twice; the second answer is a refusal.
     Twice(Response),
+    /// Ends the stream in good order: all that was begun is answered.
+    End,
     /// Ends the stream.
     HangUp,
     /// Cuts all its connections.

@@ -48,7 +48,7 @@ impl Service {
                 tokio::time::sleep(delay).await;
                 response
             }
-            Reply::Empty | Reply::HangUp => return Err(Status::unknown("no answer")),
+            Reply::Empty | Reply::HangUp | Reply::End => return Err(Status::unknown("no answer")),
             Reply::Cut => self.cut().await,
             Reply::Babble => self.babble().await,
             Reply::Never => std::future::pending().await,
@@ -108,6 +108,7 @@ impl Service {
                 send(answers, id, Some(response)).await;
                 send(answers, id, Some(fail(dynamo_wire::v1::ErrorCode::Internal))).await;
             }
+            Reply::End => drop(answers.send(Ok(SessionResponses { responses: Vec::new(), ended: true })).await),
             Reply::HangUp => drop(answers.send(Err(Status::unavailable("the fake node hangs up"))).await),
             Reply::Cut => self.state.cut(),
             Reply::Babble => self.state.babble(),
@@ -116,7 +117,8 @@ impl Service {
 }
 
 async fn send(answers: &Answers, id: u64, response: Option<session_response::Response>) {
-    let _ = answers.send(Ok(SessionResponses { responses: vec![SessionResponse { id, response }] })).await;
+    let _ =
+        answers.send(Ok(SessionResponses { responses: vec![SessionResponse { id, response }], ended: false })).await;
 }
 
 #[tonic::async_trait]

@@ -39,6 +39,9 @@ pub async fn looked(
     }
     let nodes = nodes(seen);
     let change = seen.ring.as_ref().and_then(|heard| heard.view.change.as_ref()).map(change);
+    let wall_s = context.clock.now_s();
+    let classes = context.caches.classes.all();
+    let hindered = status::hindered::hindered(&seen.objects.pods, &seen.objects.claims, classes.as_ref(), wall_s);
     let status = status::status(&Told {
         cluster,
         cluster_name: Some(&seen.name),
@@ -49,8 +52,9 @@ pub async fn looked(
         nodes: &nodes,
         change: change.as_ref(),
         troubles: &troubles,
+        hindered: &hindered,
         buckets: there.as_ref(),
-        wall_s: context.clock.now_s(),
+        wall_s,
     });
     finish(context, cluster, &status, told).await
 }

@@ -237,6 +237,8 @@ impl Past {
             }
             Line::Written { id, at, failed } => self.written(id, at, failed)?,
             Line::Read { at, began, client, key, found, strange } => {
+                // Also of a key that nobody has come to write.
+                self.terms.keys = self.terms.keys.max(key + 1);
                 let (found, strange) = self.of_key(key, found, strange);
                 let (found, strange) = (found.into(), strange.into_iter().map(Bytes::from).collect());
                 let read = ReadRecord { client, key, began_us: began, ended_us: at, found, strange };

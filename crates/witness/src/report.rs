@@ -227,6 +227,15 @@ mod tests {
     }
 
     #[test]
+    fn a_key_that_was_read_and_never_written_is_read_back_too() {
+        let never = Line::Read { at: 90, began: 80, client: 1, key: 1, found: vec![], strange: vec![] };
+        let lines = [write(0, &[], false), written(0, None), never, stands(&[0])];
+        assert!(has(&report(&lines), "1 keys were never read back, the first is 1"));
+        let empty = Line::Stands { key: 1, nodes: 3, found: vec![], strange: vec![], differs: None };
+        assert!(report(&[&lines[..], &[empty]].concat()).is_good());
+    }
+
+    #[test]
     fn a_delete_without_an_answer_may_have_been_made_and_one_that_was_refused_was_not() {
         let lines =
             |failed| [write(0, &[], false), written(0, None), write(1, &[0], true), written(1, failed), stands(&[])];

@@ -8,6 +8,8 @@ use super::{Told, Trouble, cut, time};
 
 /// As long as Kubernetes takes a message.
 const MESSAGE_MAX: usize = 1024;
+/// The planner's reason where nodes do not serve and nobody is asked for anything.
+const NODES_ABSENT: &str = "NodesAbsent";
 
 /// Says of conditions that stand that something hinders; what they say of the rest stays as old as it is.
 pub(super) fn degrade(cluster: &DynamoCluster, conditions: &mut Vec<Condition>, trouble: &Trouble, wall_s: u64) {
@@ -28,16 +30,15 @@ pub(super) fn degrade(cluster: &DynamoCluster, conditions: &mut Vec<Condition>, 
 
 pub(super) fn conditions(told: &Told<'_>, before: &[Condition]) -> Vec<Condition> {
     let mut found = planned(told.observed, told.plan);
-    if let Some(trouble) = told.troubles.first() {
-        let words: Vec<&str> = told.troubles.iter().map(|trouble| trouble.message.as_str()).collect();
-        for condition in found.iter_mut().filter(|condition| condition.kind == ConditionKind::Degraded.as_str()) {
-            // What the planner asks a person for stands behind it.
-            let mut message = words.join("; ");
-            if condition.holds {
-                message = format!("{message}; {}", condition.message);
-            }
-            (condition.holds, condition.reason, condition.message) = (true, trouble.reason.clone(), message);
+    for condition in found.iter_mut().filter(|condition| condition.kind == ConditionKind::Degraded.as_str()) {
+        // That nodes do not serve says less than why their pods do not come; what a person is asked for by the planner says more.
+        let asks = condition.holds && condition.reason != NODES_ABSENT;
+        if !asks {
+            put_before(condition, told.hindered);
+        } else if !told.hindered.is_empty() {
+            condition.message = format!("{}; {}", condition.message, words(told.hindered));
         }
+        put_before(condition, told.troubles);
     }
     let condition = |condition: dynamo_planner::Condition| {
         let status = if condition.holds { "True" } else { "False" };
@@ -53,4 +54,18 @@ pub(super) fn conditions(told: &Told<'_>, before: &[Condition]) -> Vec<Condition
         }
     };
     found.into_iter().map(condition).collect()
+}
+
+/// The planner's condition, with this before what it says.
+fn put_before(condition: &mut dynamo_planner::Condition, troubles: &[Trouble]) {
+    let Some(trouble) = troubles.first() else { return };
+    let mut message = words(troubles);
+    if condition.holds {
+        message = format!("{message}; {}", condition.message);
+    }
+    (condition.holds, condition.reason, condition.message) = (true, trouble.reason.clone(), message);
+}
+
+fn words(troubles: &[Trouble]) -> String {
+    troubles.iter().map(|trouble| trouble.message.as_str()).collect::<Vec<_>>().join("; ")
 }

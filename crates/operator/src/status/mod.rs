@@ -3,10 +3,12 @@
 //! As coarse as it can be, so that a settled cluster is never written to: a figure that changes all the time is a metric. It
 //! is written where it differs from what stands there, and nowhere else.
 //!
-//! Where things are: `nodes` what is said of each node, `steps` the plan, `conditions`, `certificates` how far a rotation is.
+//! Where things are: `nodes` what is said of each node, `steps` the plan, `conditions`, `certificates` how far a rotation is, `hindered` why pods
+//! do not come.
 
 mod certificates;
 mod conditions;
+pub mod hindered;
 mod nodes;
 mod steps;
 
@@ -88,6 +90,8 @@ pub struct Told<'a> {
     pub change: Option<&'a ChangeFacts>,
     /// What else hinders.
     pub troubles: &'a [Trouble],
+    /// What hinders pods.
+    pub hindered: &'a [Trouble],
     /// The buckets of the spec that are there; None: nobody was asked.
     pub buckets: Option<&'a BTreeSet<String>>,
     /// The wall clock, in seconds.
@@ -190,9 +194,12 @@ fn summary(told: &Told<'_>) -> String {
     let waits = told.plan.waits.iter().find(|why| !why.is_notice()).map(Why::to_string);
     let turn = told.observed.turn.turn.as_ref().map(|turn| turn.work.in_words());
     let change = told.observed.ring.as_ref().and_then(|ring| ring.change.as_ref()).map(ChangeView::in_words);
-    let text = trouble.or(asks).or(waits).or(turn).or(change).unwrap_or_else(|| match told.plan.actions.is_empty() {
-        true => "settled".to_owned(),
-        false => "writing what is wanted".to_owned(),
+    let hindered = told.hindered.first().map(|trouble| trouble.message.clone());
+    let text = trouble.or(asks).or(hindered).or(waits).or(turn).or(change).unwrap_or_else(|| {
+        match told.plan.actions.is_empty() {
+            true => "settled".to_owned(),
+            false => "writing what is wanted".to_owned(),
+        }
     });
     cut(&text, 256)
 }

@@ -20,6 +20,7 @@ struct Given {
     nodes: BTreeMap<PodId, NodeFacts>,
     change: Option<ChangeFacts>,
     troubles: Vec<Trouble>,
+    hindered: Vec<Trouble>,
     buckets: Option<BTreeSet<String>>,
     wall_s: u64,
 }
@@ -64,7 +65,19 @@ fn given() -> Given {
     };
     let zones = ["a", "b", "c"].map(place).into();
     let plan = Plan::default();
-    Given { cluster, wanted, observed, plan, zones, nodes, change: None, troubles: vec![], buckets: None, wall_s: 1000 }
+    Given {
+        cluster,
+        wanted,
+        observed,
+        plan,
+        zones,
+        nodes,
+        change: None,
+        troubles: vec![],
+        hindered: vec![],
+        buckets: None,
+        wall_s: 1000,
+    }
 }
 
 impl Given {
@@ -79,6 +92,7 @@ impl Given {
             nodes: &self.nodes,
             change: self.change.as_ref(),
             troubles: &self.troubles,
+            hindered: &self.hindered,
             buckets: self.buckets.as_ref(),
             wall_s: self.wall_s,
         })
@@ -188,6 +202,25 @@ fn what_hinders_the_operator_is_told_before_what_the_planner_asks_for() {
         "{degraded:?}"
     );
     assert_eq!(status.summary, message);
+}
+
+#[test]
+fn why_pods_do_not_come_is_told_before_that_they_do_not_serve_and_behind_what_is_asked_of_a_person() {
+    let mut given = given();
+    given.node("c").up = false;
+    given.hindered = vec![Trouble { reason: "PodUnschedulable".to_owned(), message: "no machine takes it".to_owned() }];
+    let status = given.status();
+    let degraded = status.condition(ConditionKind::Degraded).unwrap();
+    assert_eq!(degraded.reason, "PodUnschedulable");
+    assert_eq!(degraded.message, "no machine takes it; shop-c-0 can't serve");
+    assert_eq!(status.summary, "no machine takes it");
+
+    given.plan.waits = vec![Why::UpdatedNotReady { pods: vec![pod("c")] }];
+    let status = given.status();
+    let degraded = status.condition(ConditionKind::Degraded).unwrap();
+    assert_eq!(degraded.reason, "UpdatedNotReady");
+    assert!(degraded.message.ends_with("; no machine takes it"), "{degraded:?}");
+    assert!(status.summary.contains("were restarted for the present template"), "{}", status.summary);
 }
 
 #[test]

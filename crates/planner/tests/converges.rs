@@ -153,4 +153,6 @@ fn lives_that_once_failed() {
     life(17053545385179619745, 1, 0, None, 1, (1, 0, 100));
     // As many nodes as were wanted, in zones that were not: that is not the end yet.
     life(10820227505763701885, 3, 4, None, 1, (3, 1, 654));
+    // A pod that was seen to be down came up in the second in which it was restarted.
+    life(5416829318452991719, 3, 3, None, 2, (1, 3, 837));
 }

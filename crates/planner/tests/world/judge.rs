@@ -2,9 +2,15 @@
 
 use std::collections::BTreeSet;
 
-use dynamo_planner::{PodId, Wanted};
+use dynamo_planner::{
+    PodId, Wanted,
+    turn::{NOTICED_S, VALID_S},
+};
 
 use super::World;
+
+/// Who came up less than so long ago was down when it was looked at, and whoever is down may restart whatever else is broken.
+const SEEN_S: u64 = VALID_S + NOTICED_S;
 
 /// Who fell over less than so long ago can't have been known, and is not held against who acts.
 const GRACE_S: u64 = 60;
@@ -17,7 +23,8 @@ impl World {
 
     /// A pod is stopped on purpose: no range may lose its quorum by it.
     pub fn judge_disruption(&self, pod: &PodId) {
-        if !self.nodes.serves(pod) {
+        let seen_down = self.nodes.back_since.get(pod).is_some_and(|since| self.now < since + SEEN_S);
+        if !self.nodes.serves(pod) || seen_down {
             return;
         }
         let fell = |other: &PodId| self.fell.get(other).is_some_and(|since| self.now < since + GRACE_S);

@@ -23,3 +23,12 @@ pub fn is_founded(observed: &Observed, shape: &Shape, plan: &mut Plan) -> bool {
     plan.act(Action::CreateFounders(Founders { zones: zones.map(|zone| (zone.name.clone(), zone.count)).collect() }));
     false
 }
+
+/// The zones of the founders while none of them has ever started, as no disk shows one: they are needed whatever the spec says
+/// by now. The first ring is theirs, and it is by the ring that they leave. (To write the record anew instead would let two
+/// operators found two clusters, one by each record.)
+pub fn unborn(observed: &Observed) -> impl Iterator<Item = &String> {
+    let unborn = observed.ring.is_none() && observed.claims.is_empty() && observed.pods.is_empty();
+    let founders = observed.founders.iter().filter(move |_| unborn);
+    founders.flat_map(|founders| founders.zones.keys())
+}

@@ -7,7 +7,7 @@ use crate::{
     action::{Action, Plan},
     memory::{Fact, Memory},
     names::PodId,
-    observed::{Observed, RingView},
+    observed::{ChangeView, Observed, RingView},
     quorum,
     receipt::Cleared,
     restarts,
@@ -81,12 +81,26 @@ pub fn next(
 
 /// That the others have everything, and answer without it.
 fn check(observed: &Observed, ring: &RingView, pod: &PodId) -> Result<(), Why> {
+    may_start_anew(ring, pod)?;
     if !quorum::has_sources_without(ring, pod) {
         return Err(Why::OnlyCopies { pod: pod.clone() });
     }
     let mut absent = quorum::absent(observed);
     absent.insert(pod.clone());
     if quorum::keeps(ring, &absent) { Ok(()) } else { Err(Why::ReplacementWouldBreakQuorum { pod: pod.clone() }) }
+}
+
+/// Who joins is no home yet, and nobody relies on its disk; but where the change goes on it may be one a moment later. Who hands
+/// over may have the only copy of a hint, and is waited for as long as it answers.
+fn may_start_anew(ring: &RingView, pod: &PodId) -> Result<(), Why> {
+    if ring.leavers.contains(pod) && ring.nodes.get(pod).is_some_and(|node| node.up) {
+        return Err(Why::HandsOver { pod: pod.clone() });
+    }
+    let goes_on = |change: &&ChangeView| change.blocked_by.is_empty() && change.joins.contains(pod);
+    match ring.change.as_ref().filter(goes_on) {
+        Some(change) => Err(Why::ChangeUnderWay { id: change.id, what: "an empty disk for who joins" }),
+        None => Ok(()),
+    }
 }
 
 /// The turn's actions. The disk goes first: while its pod is there it is only being deleted, and the pod that comes next

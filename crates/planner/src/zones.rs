@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use crate::{
     action::{Action, Plan},
+    founding,
     names::PodId,
     observed::Observed,
     wanted::{Wanted, ZoneWanted},
@@ -13,6 +14,8 @@ use crate::{
 /// What the cluster is to look like.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Shape {
+    /// The cluster's name.
+    pub cluster: String,
     /// The zones that have nodes.
     pub zones: Vec<Zone>,
 }
@@ -55,6 +58,8 @@ impl Shape {
         others.extend(observed.pods.keys().map(|pod| &pod.set));
         others.extend(observed.claims.keys().map(|pod| &pod.set));
         others.extend(observed.ring.iter().flat_map(|ring| ring.members.keys()).map(|pod| &pod.set));
+        let founders = founding::unborn(observed).map(|zone| set_of(&self.cluster, zone)).collect::<Vec<_>>();
+        others.extend(&founders);
         for set in others {
             if !sets.contains(set) {
                 sets.push(set.clone());
@@ -86,13 +91,18 @@ pub fn decide(wanted: &Wanted, observed: &Observed, plan: &mut Plan) -> Option<S
         wanted.replicas / zones + u32::from(at < wanted.replicas % zones)
     };
     let zone = |(at, zone): (usize, &ZoneWanted)| Zone {
-        set: format!("{}-{}", wanted.cluster, zone.name),
+        set: set_of(&wanted.cluster, &zone.name),
         name: zone.name.clone(),
         weight: zone.weight,
         count: share(at),
         storage_bytes: zone.storage_bytes.unwrap_or(wanted.storage.size_bytes),
     };
-    Some(Shape { zones: named.iter().enumerate().map(zone).collect() })
+    Some(Shape { cluster: wanted.cluster.clone(), zones: named.iter().enumerate().map(zone).collect() })
+}
+
+/// The name of a zone's StatefulSet.
+fn set_of(cluster: &str, zone: &str) -> String {
+    format!("{cluster}-{zone}")
 }
 
 /// The zones where the spec names none: as they were recorded, or else as the StatefulSets or the first ring have them; only

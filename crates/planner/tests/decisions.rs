@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use dynamo_planner::{
-    Action, ClaimView, Edit, Founders, Mark, Memory, NodeView, Observed, PARKED, Plan, PodId, PodView, ReceiptView,
-    Reclaim, RingView, SetView, StorageWanted, Wanted, Why, ZoneWanted,
+    Action, ChangeView, ClaimView, Edit, Founders, Mark, Memory, NodeView, Observed, PARKED, Plan, PodId, PodView,
+    ReceiptView, Reclaim, RingView, SetView, StorageWanted, Wanted, Why, ZoneWanted,
     certificates::{Authorities, Life, Step},
     conditions, plan,
     turn::{QUARANTINE_S, Turn, TurnRecord, Work},
@@ -272,7 +272,7 @@ fn a_change_that_nobody_wants_any_more_is_taken_back() {
         observed.claims.insert(id.clone(), claim(&id));
     }
     let joins: BTreeSet<PodId> = ["a", "b", "c"].map(|zone| pod(zone, 1)).into();
-    let change = dynamo_planner::ChangeView { id: 5, joins, ..Default::default() };
+    let change = ChangeView { id: 5, joins, ..Default::default() };
     ring(&mut observed).change = Some(change);
     let cancel = Action::CancelChange { id: 5 };
     assert!(planned(&wanted(3), &observed).actions.contains(&cancel));
@@ -303,6 +303,49 @@ fn a_machine_that_is_gone_gives_a_disk_up_only_while_the_others_have_everything(
     let kept = plan(&spec, &observed, &memory);
     assert!(!replaces(&kept));
     assert!(kept.waits.contains(&Why::OnlyCopies { pod: id.clone() }), "{kept:?}");
+}
+
+#[test]
+fn who_joins_gets_an_empty_disk_only_while_the_change_does_not_go_on() {
+    let spec = wanted(4);
+    let mut observed = settled(1);
+    let id = pod("a", 1);
+    observed.sets.get_mut(&id.set).unwrap().replicas = 2;
+    observed.pods.insert(id.clone(), running(&id));
+    observed.claims.insert(id.clone(), ClaimView { lost: true, ..claim(&id) });
+    let node = NodeView { up: true, incarnation: 1, ..NodeView::default() };
+    ring(&mut observed).nodes.insert(id.clone(), node);
+    let blocked_by = vec!["c-a-1 is down".to_owned()];
+    let change = ChangeView { id: 5, joins: [id.clone()].into(), blocked_by, ..ChangeView::default() };
+    ring(&mut observed).change = Some(change);
+    down(&mut observed, &id);
+    let work = turn_taken(&planned(&spec, &observed)).cloned().expect("nobody relies on its disk");
+    assert!(matches!(&work, Work::Replace { pod, .. } if *pod == id), "{work:?}");
+    let deletes = |plan: &Plan| plan.actions.iter().any(|action| matches!(action, Action::DeleteClaim { .. }));
+    assert!(deletes(&in_turn(&spec, &mut observed, work.clone())));
+    // It was not quite gone: it may be a home a moment later.
+    ring(&mut observed).change.as_mut().unwrap().blocked_by.clear();
+    let plan = in_turn(&spec, &mut observed, work);
+    assert!(!deletes(&plan) && plan.actions.iter().any(|action| matches!(action, Action::EndTurn { .. })), "{plan:?}");
+}
+
+#[test]
+fn founders_are_not_made_again_where_there_are_disks() {
+    let mut observed = Observed { founders: settled(1).founders, ..Observed::default() };
+    observed.recorded_zones = vec!["b".to_owned()];
+    let spec = Wanted { zones: None, ..wanted(1) };
+    let made = |observed: &Observed| {
+        let sets = planned(&spec, observed).actions.into_iter().filter_map(|action| match action {
+            Action::CreateSet { set, replicas, .. } => Some((set, replicas)),
+            _ => None,
+        });
+        sets.collect::<Vec<_>>()
+    };
+    let each = |sets: &[&str]| sets.iter().map(|set| (set.to_string(), 1)).collect::<Vec<_>>();
+    assert_eq!(made(&observed), each(&["c-b", "c-a", "c-c"]), "nobody has ever started");
+    let id = pod("b", 0);
+    observed.claims.insert(id.clone(), claim(&id));
+    assert_eq!(made(&observed), each(&["c-b"]), "the others may have left long ago");
 }
 
 #[test]

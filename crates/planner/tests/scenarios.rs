@@ -54,6 +54,22 @@ fn founders_that_are_lost_are_never_guessed() {
 }
 
 #[test]
+fn a_zone_that_goes_before_its_first_pod_is_founded_and_then_left() {
+    for replicas in [1, 3] {
+        let mut world = World::new(7, wanted(replicas, replicas), "abc", 1);
+        while world.kube.founders.is_none() {
+            world.step();
+        }
+        assert!(world.kube.pods.is_empty());
+        world.wanted.zones = Some(zones("bc"));
+        world.settle(900);
+        world.run(60);
+        assert!(!world.kube.sets.contains_key("c-a"), "{:?}", world.kube.sets);
+        world.stays_settled();
+    }
+}
+
+#[test]
 fn new_nodes_join_with_one_change_of_the_ring() {
     let mut world = settled(3);
     let epoch = world.nodes.epoch;

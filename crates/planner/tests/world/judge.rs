@@ -1,8 +1,16 @@
 //! What must hold whatever happens: each write that disturbs is held against the truth, not against what was seen.
 
-use dynamo_planner::{PodId, Wanted};
+use std::collections::BTreeSet;
+
+use dynamo_planner::{
+    PodId, Wanted,
+    turn::{NOTICED_S, VALID_S},
+};
 
 use super::World;
+
+/// Who came up less than so long ago was down when it was looked at, and whoever is down may restart whatever else is broken.
+const SEEN_S: u64 = VALID_S + NOTICED_S;
 
 /// Who fell over less than so long ago can't have been known, and is not held against who acts.
 const GRACE_S: u64 = 60;
@@ -15,7 +23,8 @@ impl World {
 
     /// A pod is stopped on purpose: no range may lose its quorum by it.
     pub fn judge_disruption(&self, pod: &PodId) {
-        if !self.nodes.serves(pod) {
+        let seen_down = self.nodes.back_since.get(pod).is_some_and(|since| self.now < since + SEEN_S);
+        if !self.nodes.serves(pod) || seen_down {
             return;
         }
         let fell = |other: &PodId| self.fell.get(other).is_some_and(|since| self.now < since + GRACE_S);
@@ -38,11 +47,10 @@ impl World {
         }
     }
 
-    /// A disk is deleted: it left, or all that it had is elsewhere.
+    /// A disk is deleted: all that its node answers for is elsewhere. Who joins is no home yet, and answers for nothing.
     pub fn judge_deletion(&self, pod: &PodId) {
-        if !self.nodes.members.contains_key(pod) {
-            self.judge_departure(pod);
-            return;
+        if self.nodes.leavers.contains_key(pod) && self.nodes.is_up(pod) {
+            self.fail(&format!("the disk of {pod} is deleted, and it hands over"));
         }
         for (partition, homes) in self.nodes.homes.iter().enumerate().filter(|(_, homes)| homes.contains(pod)) {
             let others = homes.iter().filter(|home| *home != pod && self.disk_has(home, partition)).count();
@@ -70,6 +78,19 @@ impl World {
         }
     }
 
+    /// The pods that are wanted: as many in each zone, the first ones having one more.
+    fn spread(&self) -> BTreeSet<PodId> {
+        let named = self.wanted.zones.as_ref().map(|zones| zones.iter().map(|zone| zone.name.clone()).collect());
+        let names: Vec<String> = named.unwrap_or_else(|| self.kube.zones.clone());
+        let mut spread = BTreeSet::new();
+        for number in 0..self.wanted.replicas {
+            let zones = names.len() as u32;
+            let set = names.get((number % zones.max(1)) as usize).map(|name| format!("c-{name}"));
+            spread.extend(set.map(|set| PodId::new(&set, number / zones)));
+        }
+        spread
+    }
+
     /// Whether everything is as it is wanted.
     pub fn is_settled(&self) -> Result<(), String> {
         let Wanted { replicas, template, storage, .. } = &self.wanted;
@@ -79,8 +100,12 @@ impl World {
             return say("a turn, a change, or somebody hands over");
         }
         let members: Vec<&PodId> = self.nodes.members.keys().collect();
-        if members.len() != *replicas as usize || kube.pods.keys().collect::<Vec<_>>() != members {
-            return Err(format!("{replicas} are wanted, members {members:?}, pods {:?}", kube.pods.keys()));
+        let spread = self.spread();
+        if !members.iter().copied().eq(&spread) || !kube.pods.keys().eq(&spread) {
+            return Err(format!("{spread:?} are wanted, members {members:?}, pods {:?}", kube.pods.keys()));
+        }
+        if kube.sets.values().map(|set| set.replicas).sum::<u32>() != *replicas {
+            return say("a StatefulSet has more pods than are wanted");
         }
         if kube.pods.values().any(|pod| !pod.ready || pod.template != *template) {
             return say("a pod is not ready, or of an old template");

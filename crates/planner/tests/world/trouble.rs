@@ -10,8 +10,7 @@ impl World {
         let n = u64::from(self.wanted.n);
         match self.chance.below(8) {
             0..=3 => self.wanted.replicas = (n + self.chance.below(10 - n)) as u32,
-            // Before there are pods: see "What is not covered" in docs/OPERATOR.md.
-            4 if !self.kube.pods.is_empty() => {
+            4 => {
                 let named = self.chance.pick(&["abc", "ab", "abcd", "bcd", "cab"]).expect("some");
                 self.wanted.zones = Some(zones(named));
             }

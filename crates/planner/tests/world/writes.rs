@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use dynamo_planner::{Action, PARKED, PodId};
+use dynamo_planner::{Action, Mark, PARKED, PodId};
 
 use super::{
     World,
@@ -153,6 +153,9 @@ impl World {
                 assert_eq!(cleared.pod(), pod);
                 let claim = self.kube.claims.get(pod).filter(|claim| claim.uid == *uid).ok_or_else(conflict)?;
                 if !claim.deleting {
+                    if cleared.mark() != Mark::Lost {
+                        self.judge_departure(pod);
+                    }
                     self.judge_deletion(pod);
                     let claim = self.kube.claims.get_mut(pod).expect("it is there");
                     (claim.deleting, claim.version) = (true, fresh);

@@ -18,7 +18,7 @@ use dynamo_wire::{
     CLUSTER_METADATA, NODE_METADATA, PROTOCOL_LOWEST_METADATA, PROTOCOL_METADATA, RING_METADATA, TARGET_METADATA,
     v1::{ReplicaReply, ReplicaRequest, ReplicaRequests, replica_client::ReplicaClient, replica_request},
 };
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tonic::{Code, Request, Status, transport::Endpoint};
 
 use crate::{batch::Frames, clock::Clock, language::Spoken, ring_mark::RingMark, tls::NodeTls};
@@ -81,6 +81,8 @@ pub struct Link {
     heard_us: AtomicU64,
     /// Turns true when the peer is no longer talked to.
     retired: watch::Sender<bool>,
+    /// Ends the pause before the next attempt to connect.
+    hurry: Notify,
 }
 
 impl Link {
@@ -95,6 +97,7 @@ impl Link {
             waiting_since_us: AtomicU64::new(0),
             heard_us: AtomicU64::new(0),
             retired: watch::Sender::new(false),
+            hurry: Notify::new(),
         }
     }
 
@@ -126,6 +129,13 @@ impl Link {
     pub fn set_address(&self, address: &str) {
         if self.address.load().as_str() != address {
             self.address.store(Arc::new(address.to_owned()));
+        }
+    }
+
+    /// The peer was just heard of: one that is not connected is not kept waiting for it, since requests count on it from now on.
+    pub fn hurry(&self) {
+        if !self.is_open() {
+            self.hurry.notify_one();
         }
     }
 
@@ -167,6 +177,7 @@ impl Link {
             };
             tokio::select! {
                 () = tokio::time::sleep(pause) => {}
+                () = self.hurry.notified() => {}
                 _ = stop.wait_for(|stop| *stop) => {}
                 _ = retired.wait_for(|retired| *retired) => {}
             }

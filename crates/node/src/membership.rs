@@ -272,6 +272,10 @@ impl Membership {
                 _ => Standing::Down,
             };
             peer.set_standing(standing);
+            if standing != Standing::Down {
+                links.foreground.hurry();
+                links.background.hurry();
+            }
             let reachable = standing == Standing::Up;
             self.coordinator.handoff.send(HandoffNews::Reachable(info.id, reachable));
         }

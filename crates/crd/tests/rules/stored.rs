@@ -92,7 +92,13 @@ async fn what_a_new_rule_refuses_is_still_told_of_and_can_be_mended() {
     let update = PatchParams::apply("helm").force();
     let name = definition().metadata.name.unwrap();
     definitions.patch(&name, &update, &Patch::Apply(definition())).await.unwrap();
-    server::until("the rules count", async || apply(&clusters, "other", &wrong).await.is_err()).await;
+    // Another name each time: what was taken before the rules counted is not held against them.
+    let names = std::cell::Cell::new(0);
+    let refused = async || {
+        names.set(names.get() + 1);
+        apply(&clusters, &format!("other-{}", names.get()), &wrong).await.is_err()
+    };
+    server::until("the rules count", refused).await;
 
     // The operator goes on telling, and a person is told what to do until it is done.
     let status = json!({

@@ -37,6 +37,7 @@ data:
       members:
 $members
     log: {format: json}
+    tls: {mode: plaintext}
     storage: {cache_mib: 16, memtable_mib: 8, reserve_mib: 16}
 Y
   for zone in a b c; do plain_zone "$name" "$zone" | applies; done

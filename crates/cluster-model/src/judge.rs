@@ -2,15 +2,16 @@
 
 use dynamo_planner::{PodId, Wanted};
 
-use super::World;
+use crate::{Harm, Store, World};
 
 /// Who fell over less than so long ago can't have been known, and is not held against who acts.
 const GRACE_S: u64 = 60;
 
-impl World {
-    fn fail(&self, what: &str) -> ! {
+impl<S: Store> World<S> {
+    fn fail(&self, harm: Harm, what: &str) {
         let last = self.log.len().saturating_sub(60);
-        panic!("seed {}, second {}: {what}\n{}", self.seed, self.now, self.log[last..].join("\n"))
+        let told = format!("seed {}, second {}: {what}\n{}", self.seed, self.now, self.log[last..].join("\n"));
+        self.nodes.harmed(harm, told);
     }
 
     /// A pod is stopped on purpose: no range may lose its quorum by it.
@@ -19,67 +20,66 @@ impl World {
             return;
         }
         let fell = |other: &PodId| self.fell.get(other).is_some_and(|since| self.now < since + GRACE_S);
-        for homes in self.nodes.homes.iter().filter(|homes| homes.contains(pod)) {
+        for homes in self.nodes.homes().iter().filter(|homes| homes.contains(pod)) {
             let serving = homes.iter().filter(|home| *home != pod && (self.nodes.serves(home) || fell(home))).count();
             let needed = (self.nodes.quorum() as usize).min(homes.len() - 1);
             if serving < needed {
-                self.fail(&format!("{pod} is stopped, and of {homes:?} only {serving} serve"));
+                self.fail(Harm::Disruption, &format!("{pod} is stopped, and of {homes:?} only {serving} serve"));
             }
         }
     }
 
     /// A pod goes for good: the ring has nothing to do with it.
     pub fn judge_departure(&self, pod: &PodId) {
-        let nodes = &self.nodes;
-        let moves =
-            nodes.change.as_ref().is_some_and(|change| change.joins.contains(pod) || change.leaves.contains(pod));
-        if nodes.members.contains_key(pod) || nodes.leavers.contains_key(pod) || moves {
-            self.fail(&format!("{pod} goes and is in the ring"));
+        if self.nodes.concerns(pod) {
+            self.fail(Harm::Departure, &format!("{pod} goes and is in the ring"));
         }
     }
 
     /// A disk is deleted: it left, or all that it had is elsewhere.
     pub fn judge_deletion(&self, pod: &PodId) {
-        if !self.nodes.members.contains_key(pod) {
+        if !self.nodes.members().contains(pod) {
             self.judge_departure(pod);
             return;
         }
-        for (partition, homes) in self.nodes.homes.iter().enumerate().filter(|(_, homes)| homes.contains(pod)) {
+        for (partition, homes) in self.nodes.homes().iter().enumerate().filter(|(_, homes)| homes.contains(pod)) {
             let others = homes.iter().filter(|home| *home != pod && self.disk_has(home, partition)).count();
             if others < (self.nodes.sources() as usize).min(homes.len() - 1).max(1) {
-                self.fail(&format!(
-                    "the disk of {pod} is deleted, and only {others} others have partition {partition}"
-                ));
+                let what = format!("the disk of {pod} is deleted, and only {others} others have partition {partition}");
+                self.fail(Harm::Departure, &what);
             }
         }
     }
 
+    /// Whether a pod's disk has all of a partition, and stays.
     pub fn disk_has(&self, pod: &PodId, partition: usize) -> bool {
         let claim = self.kube.claims.get(pod).filter(|claim| !claim.deleting);
-        let disk = claim.and_then(|claim| self.nodes.disks.get(&claim.uid));
-        disk.is_some_and(|disk| disk.whole.contains(&partition))
+        claim.is_some_and(|claim| self.nodes.has_whole(pod, &claim.uid, partition))
     }
 
     /// Somebody has each partition, at any time.
     pub fn judge_data(&self) {
-        for (partition, homes) in self.nodes.homes.iter().enumerate() {
-            let started = homes.iter().any(|pod| self.nodes.last_life.contains_key(pod));
+        for (partition, homes) in self.nodes.homes().iter().enumerate() {
+            let started = homes.iter().any(|pod| self.nodes.has_run(pod));
             if started && !homes.iter().any(|pod| self.disk_has(pod, partition)) {
-                self.fail(&format!("nobody of {homes:?} has partition {partition}"));
+                self.fail(Harm::Departure, &format!("nobody of {homes:?} has partition {partition}"));
             }
         }
     }
 
     /// Whether everything is as it is wanted.
+    ///
+    /// # Errors
+    /// What is not.
     pub fn is_settled(&self) -> Result<(), String> {
         let Wanted { replicas, template, storage, .. } = &self.wanted;
         let kube = &self.kube;
         let say = |what: &str| Err(what.to_owned());
-        if kube.turn.turn.is_some() || self.nodes.change.is_some() || !self.nodes.leavers.is_empty() {
+        if kube.turn.turn.is_some() || !self.nodes.is_quiet() {
             return say("a turn, a change, or somebody hands over");
         }
-        let members: Vec<&PodId> = self.nodes.members.keys().collect();
-        if members.len() != *replicas as usize || kube.pods.keys().collect::<Vec<_>>() != members {
+        let members = self.nodes.members();
+        if members.len() != *replicas as usize || !kube.pods.keys().eq(&members) {
             return Err(format!("{replicas} are wanted, members {members:?}, pods {:?}", kube.pods.keys()));
         }
         if kube.pods.values().any(|pod| !pod.ready || pod.template != *template) {
@@ -91,9 +91,8 @@ impl World {
         if kube.sets.values().any(|set| set.storage_bytes < storage.size_bytes) {
             return say("a StatefulSet has small claims");
         }
-        if members
-            .iter()
-            .any(|pod| kube.claims[*pod].size_bytes < storage.size_bytes || kube.claims[*pod].mark.is_some())
+        let claims = || members.iter().map(|pod| kube.claims.get(pod));
+        if claims().any(|claim| claim.is_none_or(|claim| claim.size_bytes < storage.size_bytes || claim.mark.is_some()))
         {
             return say("a small claim, or one that is marked");
         }

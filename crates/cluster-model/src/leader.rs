@@ -110,12 +110,8 @@ impl<S: Store> World<S> {
             match self.chance.below(4) {
                 0 => {
                     // It dies, and is back at once or in a while.
-                    let spec = self.wanted.clone();
-                    self.leaders[at] = Leader::new(spec);
-                    self.deaths += 1;
-                    self.nodes.forget(at);
-                    self.leaders[at].asleep_until = self.now + self.chance.below(15);
-                    self.refresh(at);
+                    let for_s = self.chance.below(15);
+                    self.dies(at, for_s);
                 }
                 1 => self.leaders[at].asleep_until = self.now + self.chance.below(25),
                 _ => {}
@@ -147,6 +143,15 @@ impl<S: Store> World<S> {
         }
     }
 
+    /// An operator dies, and is back after so long.
+    pub fn dies(&mut self, at: usize, for_s: u64) {
+        self.leaders[at] = Leader::new(self.wanted.clone());
+        self.deaths += 1;
+        self.nodes.forget(at);
+        self.leaders[at].asleep_until = self.now + for_s;
+        self.refresh(at);
+    }
+
     /// Looks, and plans what to do next; false: there is no answer yet.
     fn plan(&mut self, at: usize) -> bool {
         let observed_at = match self.leaders[at].looking_since {
@@ -160,7 +165,10 @@ impl<S: Store> World<S> {
             self.leaders[at].looking_since = Some(observed_at);
             return false;
         };
-        let observed = self.observed(at, told);
+        let mut observed = self.observed(at, told);
+        if let Some(bad) = self.bad {
+            bad.sees(&self.leaders[at].spec, &mut observed);
+        }
         let leader = &mut self.leaders[at];
         leader.looking_since = None;
         leader.memory.observe(&observed);

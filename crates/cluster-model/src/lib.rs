@@ -2,13 +2,14 @@
 //!
 //! Where things are: `kube` objects and the controllers that tend them, `writes` what a write does with its preconditions,
 //! `leader` operators that see what is old, die at any write, and are two at once, `trouble` what befalls them, `judge` what must
-//! hold whatever happens. The store's nodes are whoever implements [`Store`]: a model of them in the planner's tests, the nodes
+//! hold whatever happens, `bad` operators that it is to catch. The store's nodes are whoever implements [`Store`]: a model of them in the planner's tests, the nodes
 //! themselves in the simulator.
 //!
 //! What it does not do: certificates, Services and all else that needs no decision; more than one store.
 
 #![forbid(unsafe_code)]
 
+mod bad;
 mod chance;
 mod judge;
 mod kube;
@@ -19,8 +20,9 @@ mod writes;
 
 use std::collections::BTreeMap;
 
-use dynamo_planner::{HostView, Maintenance, PodId, Reclaim, StorageWanted, Wanted, ZoneWanted, plan};
+use dynamo_planner::{Action, HostView, Maintenance, PodId, Reclaim, StorageWanted, Wanted, ZoneWanted, plan};
 
+pub use bad::Bad;
 pub use chance::Chance;
 pub use kube::{Claim, Done, Kube, Pod, Set};
 pub use leader::Leader;
@@ -31,6 +33,8 @@ pub use store::{Asked, Harm, Store, Told};
 pub struct Weather {
     /// They do.
     pub rough: bool,
+    /// Until then; 0: until it is said otherwise.
+    pub until: u64,
 }
 
 impl Weather {
@@ -59,6 +63,10 @@ pub struct World<S> {
     pub leaders: Vec<Leader>,
     /// Writes that were carried out.
     pub writes: u64,
+    /// What was written in the last second, and whether it was taken.
+    pub carried: Vec<(Action, bool)>,
+    /// What the operators take for so that is not.
+    pub bad: Option<Bad>,
     /// How often an operator died.
     pub deaths: u64,
     /// What was written, and what befell.
@@ -103,7 +111,7 @@ impl<S: Store> World<S> {
         let nodes = S::new(wanted.n);
         let leaders = (0..operators).map(|_| Leader::new(wanted.clone())).collect();
         let (chance, weather) = (Chance(seed), Weather::default());
-        let (writes, deaths, log, fell, held, retired_before) = Default::default();
+        let (writes, carried, bad, deaths, log, fell, held, retired_before) = Default::default();
         let mut world = Self {
             seed,
             now: 1,
@@ -114,6 +122,8 @@ impl<S: Store> World<S> {
             nodes,
             leaders,
             writes,
+            carried,
+            bad,
             deaths,
             log,
             fell,
@@ -127,6 +137,10 @@ impl<S: Store> World<S> {
     /// One second.
     pub fn step(&mut self) {
         self.now += 1;
+        self.carried.clear();
+        if self.weather.until > 0 && self.now >= self.weather.until {
+            self.weather = Weather::default();
+        }
         for at in 0..self.leaders.len() {
             if !self.weather.rough || self.chance.percent(70) {
                 self.lead(at);

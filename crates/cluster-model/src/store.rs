@@ -116,7 +116,7 @@ pub trait Store {
     /// Whether a disk has all of a partition.
     fn has_whole(&self, pod: &PodId, disk: &Uid, partition: usize) -> bool;
 
-    /// Whether a node has ever run.
+    /// Whether a node has ever run, and had what it should.
     fn has_run(&self, pod: &PodId) -> bool;
 
     /// What must not be has happened; the world tells what led there.

@@ -2,7 +2,7 @@
 
 use dynamo_planner::{PARKED, PodId, Reclaim};
 
-use crate::{Store, World, zones};
+use crate::{Store, Weather, World, zones};
 
 impl<S: Store> World<S> {
     /// One edit of the spec.
@@ -114,7 +114,7 @@ impl<S: Store> World<S> {
 
     /// Machines are back, processes start, and somebody has set the spec right.
     pub fn calm(&mut self) {
-        self.weather.rough = false;
+        self.weather = Weather::default();
         self.held.clear();
         for host in self.kube.hosts.values_mut() {
             host.out_of_service = false;

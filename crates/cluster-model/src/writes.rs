@@ -39,6 +39,7 @@ impl<S: Store> World<S> {
         if outcome.is_ok() && !matches!(action, Action::CheckSets(_)) {
             self.writes += 1;
         }
+        self.carried.push((action.clone(), outcome.is_ok()));
         let told = format!("{:>5} {action:?} {outcome:?}", self.now);
         self.log.push(told);
         outcome

@@ -269,6 +269,11 @@ impl Keeper {
         if self.recall.known() { &self.whole } else { &self.not_whole }
     }
 
+    /// The same as the disk has it, whether or not others have said yet that it is no old copy of itself.
+    pub fn whole_if_newest(&self) -> &[bool] {
+        &self.whole
+    }
+
     /// Homes that are not filled yet.
     pub fn refilling(&self) -> usize {
         self.refills.len()

@@ -4,12 +4,18 @@
 //! time as `sim` does. A [`Task`] is one thing that was asked: its [`Asked`] operations are submitted in their order, and the
 //! result of each is given back to it, in any order, until it says what the keeper is told.
 //!
+//! And what a node answers to whoever administers the ring (`edits`: the change that is meant, or why not; `view`: the ring
+//! and its nodes; `receipt`: what a node that is to go still has), by what its keeper and gossip know.
+//!
 //! What it does not do: submit anything, wait, or know buckets.
 
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
 
 mod answers;
+pub mod edits;
+pub mod receipt;
+pub mod view;
 
 use std::sync::Arc;
 

@@ -6,6 +6,7 @@
 
 use std::fmt;
 
+use dynamo_gossip::NodeInfo;
 use dynamo_wire::{PEER_PROTOCOL, PEER_PROTOCOL_LOWEST, PEER_PROTOCOL_UNSAID};
 
 /// The versions that somebody speaks, from the oldest to the newest.
@@ -65,6 +66,25 @@ impl Spoken {
             )
         })
     }
+}
+
+/// Why a newcomer could not exchange anything with a member; None: they can, or one of them is configured and was not heard of
+/// yet.
+pub fn mismatch(newcomer: &NodeInfo, member: &NodeInfo) -> Option<String> {
+    if [member.protocol, newcomer.protocol].contains(&0) {
+        return None;
+    }
+    let spoken = |info: &NodeInfo| Spoken::said(info.protocol_lowest, info.protocol);
+    let (theirs, ours) = (spoken(newcomer), spoken(member));
+    if ours.with(theirs).is_some() {
+        return None;
+    }
+    let is_newer = theirs.lowest > ours.highest;
+    let what = if is_newer { "upgrade the members first" } else { "start it with the version that they run" };
+    Some(format!(
+        "{} speaks {theirs} of the language between nodes, and {} speaks {ours}: nothing was changed; {what}",
+        newcomer.name, member.name
+    ))
 }
 
 impl fmt::Display for Spoken {

@@ -16,7 +16,6 @@ mod completion;
 pub mod config;
 mod connections;
 mod coordinator;
-mod edits;
 pub mod gossip_wire;
 mod handoff;
 mod handover;

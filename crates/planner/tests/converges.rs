@@ -1,6 +1,6 @@
 //! Whatever is edited, whatever breaks, wherever operators die: in the end everything is as it is wanted, and stays so
 //! without a write; and on the way no range loses its quorum by the operator's doing, no pod and no disk goes that is needed.
-//! (The judge of these looks at each write: see `world/judge.rs`.)
+//! (The judge of these looks at each write: see `cluster-model/src/judge.rs`.)
 
 mod world;
 

@@ -2,6 +2,8 @@
 //!
 //! They exist only with the feature `known-bad`, which no release has.
 
+use dynamo_cluster_model::Bad;
+
 /// A rule that is taken away.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum KnownBad {
@@ -27,12 +29,18 @@ pub enum KnownBad {
     TreesMissKeys,
     /// Whoever changes the ring takes silence for consent: each half of a cut cluster has a register of its own.
     TwoRegisters,
+    /// An operator takes whoever is not wanted for gone, and waits for no receipt.
+    NoReceipt,
+    /// An operator takes a change of the ring for done when it has begun.
+    PodsBeforeTheRing,
+    /// An operator restarts several homes of a range at once.
+    RestartsWithoutQuorum,
 }
 
 impl KnownBad {
     /// All of them, and the name of each.
     #[cfg_attr(not(feature = "known-bad"), expect(dead_code, reason = "nobody asks without the feature"))]
-    pub const ALL: [(Self, &'static str); 11] = [
+    pub const ALL: [(Self, &'static str); 14] = [
         (Self::NoKeyEpochs, "no-key-epochs"),
         (Self::AckBeforeDisk, "ack-before-disk"),
         (Self::HintDroppedUnconfirmed, "hint-dropped-unconfirmed"),
@@ -44,5 +52,18 @@ impl KnownBad {
         (Self::SourcesNotWhole, "sources-not-whole"),
         (Self::TreesMissKeys, "trees-miss-keys"),
         (Self::TwoRegisters, "two-registers"),
+        (Self::NoReceipt, "no-receipt"),
+        (Self::PodsBeforeTheRing, "pods-before-the-ring"),
+        (Self::RestartsWithoutQuorum, "restarts-without-quorum"),
     ];
+
+    /// What operators take for so by it, if it is about them.
+    pub fn of_operators(self) -> Option<Bad> {
+        match self {
+            Self::NoReceipt => Some(Bad::NoReceipt),
+            Self::PodsBeforeTheRing => Some(Bad::ChangesAreDone),
+            Self::RestartsWithoutQuorum => Some(Bad::NoQuorum),
+            _ => None,
+        }
+    }
 }

@@ -21,12 +21,14 @@ mod known_bad;
 mod message;
 mod network;
 mod node;
+mod operator;
 pub mod plan;
 mod promise;
 mod run;
 mod scenario;
 mod scenarios;
 mod shrink;
+pub mod tending;
 mod trace;
 mod world;
 

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     edit::TimedEdit,
     fault::{Fault, TimedFault},
+    tending::TendingPlan,
 };
 
 /// A run, composed.
@@ -39,6 +40,9 @@ pub struct Plan {
     /// What administrators do to the ring.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub edits: Vec<TimedEdit>,
+    /// Operators that tend it in Kubernetes. None: its nodes run by themselves.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tending: Option<TendingPlan>,
 }
 
 /// The nodes of a run.
@@ -204,6 +208,11 @@ impl Plan {
         let endpoints = nodes + self.clients.len() as u8;
         if self.edits.iter().any(|edit| edit.via >= nodes || !edit.edit.fits(nodes)) {
             return Err("an edit of a node that there is not".into());
+        }
+        if let Some(TendingPlan { operators, deeds }) = &self.tending
+            && (*operators == 0 || deeds.iter().any(|deed| !deed.deed.fits(nodes, *operators)))
+        {
+            return Err("a deed that concerns a node or an operator that there is not".into());
         }
         if self.faults.iter().any(|fault| !fault.what.fits(nodes, endpoints)) {
             return Err("a fault of a node that there is not".into());

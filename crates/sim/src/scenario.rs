@@ -38,6 +38,9 @@ impl Scenario {
         plan.scenario = self.name.to_owned();
         plan.faults.sort_by_key(|fault| fault.at_ms);
         plan.edits.sort_by_key(|edit| edit.at_ms);
+        if let Some(tending) = &mut plan.tending {
+            tending.deeds.sort_by_key(|deed| deed.at_ms);
+        }
         plan
     }
 }

@@ -26,6 +26,7 @@ pub fn shrink(plan: &Plan, violation: &Violation, variant: Option<Variant>, runs
         let before = shrinker.size();
         shrinker.faults();
         shrinker.edits();
+        shrinker.deeds();
         shrinker.operations();
         shrinker.end_sooner();
         shrinker.shorter_faults();
@@ -44,7 +45,8 @@ struct Shrinker {
 impl Shrinker {
     fn size(&self) -> (usize, usize, u32) {
         let plan = &self.best.plan;
-        (plan.faults.len() + plan.edits.len(), plan.operations(), plan.run_ms)
+        let deeds = plan.tending.as_ref().map_or(0, |tending| tending.deeds.len());
+        (plan.faults.len() + plan.edits.len() + deeds, plan.operations(), plan.run_ms)
     }
 
     fn spent(&self) -> bool {
@@ -74,6 +76,15 @@ impl Shrinker {
 
     fn edits(&mut self) {
         self.chunks(|plan| plan.edits.len(), |plan, from, to| drop(plan.edits.drain(from..to)));
+    }
+
+    fn deeds(&mut self) {
+        let count = |plan: &Plan| plan.tending.as_ref().map_or(0, |tending| tending.deeds.len());
+        self.chunks(count, |plan, from, to| {
+            if let Some(tending) = &mut plan.tending {
+                tending.deeds.drain(from..to);
+            }
+        });
     }
 
     fn operations(&mut self) {
@@ -111,7 +122,8 @@ impl Shrinker {
     fn end_sooner(&mut self) {
         let mut plan = self.best.plan.clone();
         let last = plan.clients.iter().flatten().map(|op| op.at_ms).chain(plan.faults.iter().map(|fault| fault.at_ms));
-        let last = last.chain(plan.edits.iter().map(|edit| edit.at_ms)).max();
+        let deeds = plan.tending.iter().flat_map(|tending| &tending.deeds).map(|deed| deed.at_ms);
+        let last = last.chain(plan.edits.iter().map(|edit| edit.at_ms)).chain(deeds).max();
         plan.run_ms = plan.run_ms.min(last.unwrap_or(0) + 2_000);
         if plan.run_ms < self.best.plan.run_ms {
             self.keeps(plan);

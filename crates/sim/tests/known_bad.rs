@@ -18,6 +18,9 @@ const CAUGHT: &[(&str, &str, u64, &[&str])] = &[
     ("sources-not-whole", "ring-refilled", 32, &["strict", "acknowledged"]),
     ("trees-miss-keys", "bit-flips", 24, &["convergence", "settle"]),
     ("two-registers", "ring-split", 8, &["ring"]),
+    ("no-receipt", "operator-scale", 8, &["departure"]),
+    ("pods-before-the-ring", "operator-scale", 48, &["departure"]),
+    ("restarts-without-quorum", "operator-rollout", 8, &["disruption"]),
 ];
 
 fn campaign(scenario: &str, seeds: u64, variant: Option<Variant>) -> Tally {

@@ -9,23 +9,23 @@ use std::{
 use arc_swap::ArcSwap;
 use dynamo_gossip::PeerState;
 use dynamo_keeper::ChangeError;
-use dynamo_ring::{
-    NodeId, Ring,
-    charter::{Charter, Gone},
-    planner,
+use dynamo_keeping::{
+    edits::{self, Edit, EditError, Edits, Known, Next, Wanted},
+    receipt::Receipt,
 };
+use dynamo_ring::{NodeId, Ring, charter::Charter, planner};
 use dynamo_wire::v1::{
     ApplyRequest, ApplyResponse, CancelRequest, CancelResponse, PlanRequest, PlanResponse, PlannedNode, PlannedZone,
-    ProgressRequest, ProgressResponse, ReceiptRequest, ReceiptResponse, RingChange, ViewRequest, ViewResponse,
-    ring_admin_server::RingAdmin,
+    ProgressRequest, ProgressResponse, ReceiptRequest, ReceiptResponse, RingChange, RingEdit, ViewRequest,
+    ViewResponse, ring_admin_server::RingAdmin, ring_edit,
 };
 use tokio::sync::oneshot;
 use tonic::{Request, Response, Status};
 
 use crate::{
     coordinator::Coordinator,
-    edits::{self, Edits, Known, Wanted},
     keeping::{Asked, KeeperEvents, KeeperNews, KeeperStatus, Looked},
+    language,
     membership::{self, Membership},
     service::view::View,
 };
@@ -85,7 +85,9 @@ impl RingService {
     fn held<'a>(&self, charter: &'a Charter, known: &'a [Known], meant: (bool, bool)) -> Edits<'a> {
         let (allow_fewer, accept_loss) = meant;
         let needed = self.coordinator.buckets.homes_needed(charter.ring().n());
-        Edits { charter, known, allow_fewer, accept_loss, needed }
+        let tokens_at_once = edits::tokens_at_once(charter.ring());
+        let mismatch = language::mismatch;
+        Edits { charter, known, allow_fewer, accept_loss, needed, tokens_at_once, mismatch }
     }
 
     async fn change(&self, expected: u64, charter: Charter) -> Result<u64, Status> {
@@ -108,7 +110,7 @@ impl RingService {
     /// This node had not heard yet of a change that somebody has begun.
     fn overtaken_by(&self) -> Option<Status> {
         let under_way = edits::under_way(&self.status.load().charter)?;
-        Some(is_blocked(&under_way))
+        Some(status_of(edits::is_blocked(&under_way)))
     }
 
     /// Waits, but not long, until all nodes that answer show what was begun: whoever asks next may ask another one.
@@ -145,8 +147,28 @@ impl RingService {
     }
 }
 
-fn is_blocked(what: &str) -> Status {
-    Status::failed_precondition(format!("{what}; nothing was changed"))
+fn status_of(error: EditError) -> Status {
+    let what = error.to_string();
+    match error {
+        EditError::Invalid(_) => Status::invalid_argument(what),
+        EditError::Unknown(_) => Status::not_found(what),
+        EditError::Unfit(_) => Status::failed_precondition(what),
+        EditError::Unplanned(_) => Status::internal(what),
+    }
+}
+
+fn edits_of(asked: Vec<RingEdit>) -> Result<Vec<Edit>, Status> {
+    let edit = |edit: RingEdit| match edit.edit {
+        Some(ring_edit::Edit::Join(join)) => Ok(Edit::Join { node: join.node, weight: join.weight }),
+        Some(ring_edit::Edit::Leave(leave)) => Ok(Edit::Leave { node: leave.node }),
+        Some(ring_edit::Edit::Remove(remove)) => Ok(Edit::Remove { node: remove.node }),
+        Some(ring_edit::Edit::Replace(replace)) => Ok(Edit::Replace { node: replace.node, with: replace.with }),
+        Some(ring_edit::Edit::Update(update)) => {
+            Ok(Edit::Update { node: update.node, weight: update.weight, zone: update.zone })
+        }
+        None => Err(Status::invalid_argument("an edit of a kind that this version does not know")),
+    };
+    asked.into_iter().map(edit).collect()
 }
 
 /// What a node would receive and give, estimated from what all say that they store.
@@ -248,7 +270,7 @@ impl RingAdmin for RingService {
         let PlanRequest { edits, allow_fewer_than_n, accept_loss } = request.into_inner();
         let (status, known) = (self.status.load_full(), self.known());
         let held = self.held(&status.charter, &known, (allow_fewer_than_n, accept_loss));
-        let wanted = held.wanted(&edits)?;
+        let wanted = held.wanted(&edits_of(edits)?).map_err(status_of)?;
         Ok(Response::new(self.plan_response(&status, wanted, &known)))
     }
 
@@ -259,20 +281,14 @@ impl RingAdmin for RingService {
             return Err(Status::failed_precondition(ChangeError::Outdated { version: status.version }.to_string()));
         }
         let held = self.held(&status.charter, &known, (allow_fewer_than_n, accept_loss));
-        let wanted = held.wanted(&edits)?;
-        if let Some(blocked) = wanted.blocked_by.first() {
-            return Err(is_blocked(blocked));
-        }
-        let steps = wanted.proposed.steps.len() as u32;
-        if let Some(charter) = status.charter.release(&wanted.proposed.lost).filter(|_| steps == 0) {
-            let change = self.change(status.version, charter).await?;
-            return Ok(Response::new(ApplyResponse { change, steps }));
-        }
-        if steps == 0 {
-            return Ok(Response::new(ApplyResponse { change: 0, steps }));
-        }
-        let charter = status.charter.begin(status.version + 1, wanted.proposed);
-        let charter = charter.map_err(|error| Status::failed_precondition(error.to_string()))?;
+        let (charter, steps) = match held.next(status.version, &edits_of(edits)?).map_err(status_of)? {
+            Next::Nothing => return Ok(Response::new(ApplyResponse { change: 0, steps: 0 })),
+            Next::Released(charter) => {
+                let change = self.change(status.version, charter).await?;
+                return Ok(Response::new(ApplyResponse { change, steps: 0 }));
+            }
+            Next::Begun(charter, steps) => (charter, steps as u32),
+        };
         let change = match self.change(status.version, charter).await {
             Ok(change) => change,
             Err(refused) => return Err(self.overtaken_by().unwrap_or(refused)),
@@ -286,15 +302,7 @@ impl RingAdmin for RingService {
         // A step may turn at the same moment: then the ring is looked at again.
         for _ in 0..20 {
             let status = self.status.load_full();
-            let precondition =
-                |error: dynamo_ring::charter::CharterError| Status::failed_precondition(error.to_string());
-            let charter = status.charter.cancel().map_err(precondition)?;
-            let change = status.charter.change().map_or(0, |change| change.id);
-            if asked != 0 && asked != change {
-                return Err(Status::failed_precondition(format!(
-                    "change {change} is under way, not change {asked}, which has ended: nothing was changed"
-                )));
-            }
+            let (charter, change) = edits::cancelled(&status.charter, asked).map_err(status_of)?;
             let steps = charter.change().map_or(0, |change| change.steps.len() as u32);
             match self.change(status.version, charter).await {
                 Ok(_) => return Ok(Response::new(CancelResponse { change, steps })),
@@ -360,39 +368,13 @@ impl RingAdmin for RingService {
         let Some(known) = known.into_iter().find(|known| known.info.name == name) else {
             return Err(Status::not_found(format!("no node {name:?} is known")));
         };
-        let ring = status.charter.ring();
-        let id = known.info.id;
-        let tokens = ring.partitions().iter().filter(|partition| ring.owner(*partition).id == id).count();
-        let homes = ring.partitions().iter().filter(|partition| ring.is_home(*partition, id)).count();
-        let joining = status.charter.change().is_some_and(|change| change.members.iter().any(|member| member.id == id));
-        let (leftovers, hints) = (known.info.leftovers, known.info.load.hints_held);
-        let incarnation = known.info.incarnation;
-        let gone = status.charter.gone().iter().filter(|gone| gone.id == id);
-        let last_gone = gone.map(|gone| gone.incarnation).max().unwrap_or(0);
-        let left = status.charter.gone().contains(&Gone { id, incarnation });
-        let mut missing = Vec::new();
-        let mut lacks = |lacks: bool, what: String| missing.extend(lacks.then_some(what));
-        lacks(tokens + homes > 0, format!("it is home of {homes} partitions: let it leave first"));
-        lacks(joining, "the change under way gives it partitions".to_owned());
-        lacks(
-            known.info.ring_version < status.version,
-            "it has not said yet that it knows the present ring".to_owned(),
-        );
-        lacks(leftovers > 0, format!("it still has records of {leftovers} partitions that it hands over"));
-        lacks(hints > 0, format!("it still holds {hints} hints for others"));
-        let waited_for = status.charter.leavers().contains(&id);
-        lacks(waited_for, "it has not yet told the register that it holds nothing for others".to_owned());
-        lacks(incarnation == 0, "it has not said yet who it is".to_owned());
-        // One that began after the last one that left never was a member; of an older one nobody knows what it has.
-        lacks(
-            !left && incarnation < last_gone,
-            format!("it runs on an older disk (life {incarnation}) than the one that left (life {last_gone})"),
-        );
-        lacks(known.state == PeerState::Down, "it does not answer: what it last said may be old".to_owned());
+        let receipt = Receipt::of(&status.charter, status.version, &known);
+        let complete = receipt.is_complete();
+        let Receipt { tokens, homes, leftovers, hints, incarnation, left, missing } = receipt;
         Ok(Response::new(ReceiptResponse {
             node: name,
-            complete: missing.is_empty(),
-            epoch: ring.epoch(),
+            complete,
+            epoch: status.charter.ring().epoch(),
             tokens: tokens as u32,
             homes: homes as u32,
             leftovers,

@@ -3,10 +3,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use dynamo_cluster_model::{Chance, Store, Told};
 use dynamo_planner::{ChangeView, Edit, NodeView, PodId, ReceiptView, RingView, Uid, turn::NOTICED_S};
 use dynamo_ring::{Member, NodeId, PartitionCount, Ring};
-
-use super::chance::Chance;
 
 #[derive(Debug, Clone, Default)]
 pub struct Nodes {
@@ -346,5 +345,91 @@ impl Nodes {
             quorum: self.quorum(),
             sources: self.sources(),
         })
+    }
+}
+
+impl Store for Nodes {
+    fn new(n: u32) -> Nodes {
+        Nodes { n, ..Nodes::default() }
+    }
+
+    fn found(&mut self, members: BTreeMap<PodId, u32>) {
+        Nodes::found(self, members);
+    }
+
+    fn step(&mut self, now: u64, chance: &mut Chance) {
+        Nodes::step(self, now, chance);
+    }
+
+    fn start(&mut self, pod: &PodId, disk: &Uid, retired: Option<u64>, now: u64) -> bool {
+        Nodes::start(self, pod, disk, retired, now)
+    }
+
+    fn stop(&mut self, pod: &PodId, now: u64) {
+        Nodes::stop(self, pod, now);
+    }
+
+    fn told(&self, _: usize, now: u64) -> Option<Told> {
+        let receipts = self.up.keys().filter_map(|pod| Some((pod.clone(), self.receipt(pod)?)));
+        Some(Told { ring: self.view(now), receipts: receipts.collect() })
+    }
+
+    fn apply(
+        &mut self,
+        _: usize,
+        (version, edits, _): (u64, &[Edit], bool),
+        _: u64,
+        chance: &mut Chance,
+    ) -> Result<(), String> {
+        Nodes::apply(self, version, edits, chance)
+    }
+
+    fn cancel(&mut self, _: usize, id: u64, now: u64) -> Result<(), String> {
+        Nodes::cancel(self, id, now)
+    }
+
+    fn quorum(&self) -> u32 {
+        Nodes::quorum(self)
+    }
+
+    fn sources(&self) -> u32 {
+        Nodes::sources(self)
+    }
+
+    fn homes(&self) -> &[Vec<PodId>] {
+        &self.homes
+    }
+
+    fn members(&self) -> Vec<PodId> {
+        self.members.keys().cloned().collect()
+    }
+
+    fn hands_over(&self, pod: &PodId) -> bool {
+        self.leavers.contains_key(pod)
+    }
+
+    fn concerns(&self, pod: &PodId) -> bool {
+        let moves = |change: &Change| change.joins.contains(pod) || change.leaves.contains(pod);
+        self.members.contains_key(pod) || self.leavers.contains_key(pod) || self.change.as_ref().is_some_and(moves)
+    }
+
+    fn is_quiet(&self) -> bool {
+        self.change.is_none() && self.leavers.is_empty()
+    }
+
+    fn is_up(&self, pod: &PodId) -> bool {
+        Nodes::is_up(self, pod)
+    }
+
+    fn serves(&self, pod: &PodId) -> bool {
+        Nodes::serves(self, pod)
+    }
+
+    fn has_whole(&self, _: &PodId, disk: &Uid, partition: usize) -> bool {
+        self.disks.get(disk).is_some_and(|disk| disk.whole.contains(&partition))
+    }
+
+    fn has_run(&self, pod: &PodId) -> bool {
+        self.last_life.contains_key(pod)
     }
 }

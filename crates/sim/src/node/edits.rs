@@ -1,4 +1,6 @@
-//! What an administrator wants of the ring, held against the ring as it is: the simulator's `node/src/edits.rs`.
+//! What an administrator wants of the ring, held against the ring as it is, as bluntly as can be: nothing is refused here that
+//! the keepers have to be able to bear. (What operators want goes by `keeping/src/edits.rs`, as in a real node: see
+//! `administered`.)
 
 use std::collections::BTreeMap;
 

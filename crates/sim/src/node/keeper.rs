@@ -20,6 +20,7 @@ use crate::{
     coverage::cover,
     known_bad::KnownBad,
     message::{Class, ReplicaAsk, ReplicaReply, ReplicaRequest, Reply},
+    operator::{MARK as MARK_OF_OPERATORS, News},
     world::{Kernel, NodeEvent, Shape, id_of, index_of, say},
 };
 
@@ -215,7 +216,7 @@ impl Node {
     }
 
     /// max(R, N - R + 1), the largest over the buckets.
-    fn needed(&self) -> usize {
+    pub(super) fn needed(&self) -> usize {
         let n = self.view.ring().n();
         let of = |r: u8| usize::from(r.max(n.saturating_sub(r) + 1));
         let known = self.shape.buckets.iter().zip(&self.buckets).filter(|(_, known)| **known);
@@ -351,7 +352,14 @@ impl Node {
                     }
                     self.whole = whole;
                 }
+                Effect::Looked { request, result } if request & MARK_OF_OPERATORS != 0 => {
+                    self.tell_operator(request, result.is_ok(), kernel);
+                }
                 Effect::Looked { request, result } => kernel.looked(request, self.me, result),
+                Effect::Done { request, result } if request & MARK_OF_OPERATORS != 0 => {
+                    say!(kernel, "node-{} tells an operator what came of a change: {result:?}", self.me);
+                    kernel.news.push(News::Changed { request, made: result.is_ok() });
+                }
                 Effect::Done { request, result } => kernel.edit_done(request, self.me, result),
             }
         }

@@ -82,7 +82,8 @@ pub fn machine(
     let known = (0..founders).filter(|node| *node != me).map(|node| configured(node, shape)).collect();
     let settings = Settings { down_after_us: DOWN_AFTER_US };
     let moves = shape.plan.faults.iter().any(|fault| matches!(fault.what, Fault::Move { .. }));
-    let seed = if moves { SEED.to_owned() } else { address(0) };
+    // A headless Service finds whoever runs.
+    let seed = if moves || shape.plan.tending.is_some() { SEED.to_owned() } else { address(0) };
     let mut gossip = Gossip::new(info, identity.generation, vec![seed], known, settings);
     let read = Read::Meta { key: Bytes::from_static(BUCKETS_KEY) };
     let names = match store.read(&read) {

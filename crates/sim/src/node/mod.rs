@@ -2,8 +2,9 @@
 //! same things in the same order.
 //!
 //! Where things are: `coordinator` requests of clients, `replica` requests of peers, `handoff` hints, `membership`
-//! gossip, `keeper` and `keeper_store` the ring and the comparisons, `edits` administrators, `store` the engine's threads, `link` the streams to peers, `cluster` what is believed of them.
+//! gossip, `keeper` and `keeper_store` the ring and the comparisons, `edits` administrators, `administered` operators, `store` the engine's threads, `link` the streams to peers, `cluster` what is believed of them.
 
+mod administered;
 mod cluster;
 mod coordinator;
 mod edits;
@@ -412,6 +413,16 @@ impl Node {
 
     pub fn store_waits(&self) -> usize {
         self.store.waiting()
+    }
+
+    /// Whether it takes no new requests any more.
+    pub fn is_stopping(&self) -> bool {
+        self.stopping
+    }
+
+    /// By partition: whether its disk has all that it ever acknowledged as its home, if it is no old copy.
+    pub fn whole_if_newest(&self) -> &[bool] {
+        self.keeping.keeper.whole_if_newest()
     }
 
     /// Whether it thinks that all these are up, and takes writes itself.

@@ -3,6 +3,7 @@
 mod disks;
 mod network;
 mod nodes;
+mod operator;
 mod ring;
 mod workload;
 
@@ -183,5 +184,25 @@ pub const ALL: &[Scenario] = &[
         name: "ring-full-disks",
         about: "the ring changes while disks are full or fail",
         plan: ring::full_disks,
+    },
+    Scenario {
+        name: "operator-scale",
+        about: "in Kubernetes: the cluster grows and shrinks, disks go or are kept, and operators die over it",
+        plan: operator::scale,
+    },
+    Scenario {
+        name: "operator-replace",
+        about: "in Kubernetes: machines and claims are lost, and disks are given up",
+        plan: operator::replace,
+    },
+    Scenario {
+        name: "operator-rollout",
+        about: "in Kubernetes: pods are made anew, now and then from what no process comes up from",
+        plan: operator::rollout,
+    },
+    Scenario {
+        name: "operator-chaos",
+        about: "in Kubernetes: all of it, with two operators that see what is old, and nodes that crash and are cut off",
+        plan: operator::chaos,
     },
 ];

@@ -58,6 +58,7 @@ pub fn five(seed: u64, chance: &mut Chance, run_ms: u32) -> Plan {
         clients: Vec::new(),
         faults: Vec::new(),
         edits: Vec::new(),
+        tending: None,
     }
 }
 

@@ -46,6 +46,10 @@ pub enum Event {
     AdminActs { edit: u16, tries: u8 },
     /// Somebody asks a node whether its ring is the newest; so many have asked before.
     OperatorLooks { number: u64 },
+    /// A second of Kubernetes and of its operators.
+    Tending,
+    /// Somebody does something to the cluster in Kubernetes, or something befalls it.
+    Deed { number: u16 },
     /// A flapping cut turns.
     FaultTurns { fault: u16, cut: bool },
 }

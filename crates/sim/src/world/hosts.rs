@@ -60,6 +60,8 @@ pub struct Host {
     pub held_down: u8,
     /// Its disk's node has left the cluster: it does not start any more.
     pub retired: bool,
+    /// It has no pod: nothing starts on it.
+    pub absent: bool,
     pub chance: Chance,
 }
 
@@ -76,6 +78,7 @@ impl Host {
             slow_disk: 1,
             held_down: 0,
             retired: false,
+            absent: false,
             chance: Chance::new(seed, For::Node, u64::from(node)),
         }
     }
@@ -112,7 +115,7 @@ impl World {
     /// Starts a node, or tries again later.
     pub(super) fn start(&mut self, node: u8) {
         let host = &mut self.hosts[usize::from(node)];
-        if host.node.is_some() || host.held_down > 0 {
+        if host.node.is_some() || host.held_down > 0 || host.absent {
             return;
         }
         let mut identity = match host.beside.identity {

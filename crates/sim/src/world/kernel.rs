@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, rc::Rc, sync::Arc};
 
+use dynamo_planner::PodId;
 use dynamo_ring::{Member, NodeId, Partition, PartitionCount, Position, Ring, charter::Charter};
 use dynamo_storage::RecordKey;
 use dynamo_version::Mode;
@@ -14,6 +15,7 @@ use crate::{
     history::{History, Violation, void_promises},
     known_bad::KnownBad,
     network::Network,
+    operator::News,
     plan::Plan,
     trace::Trace,
 };
@@ -106,6 +108,23 @@ impl Shape {
     pub fn nodes(&self) -> u8 {
         self.plan.cluster.nodes
     }
+
+    /// The pod that a node is in Kubernetes.
+    pub fn pod(&self, node: u8) -> PodId {
+        let zones = self.plan.cluster.zones;
+        PodId::new(&format!("c-{}", zone_letter(node % zones)), u32::from(node / zones))
+    }
+
+    /// Which node a pod is.
+    pub fn node_of(&self, pod: &PodId) -> u8 {
+        let zone = pod.set.bytes().next_back().map_or(0, |letter| letter - b'a');
+        pod.ordinal as u8 * self.plan.cluster.zones + zone
+    }
+}
+
+/// What a zone is called in Kubernetes.
+pub fn zone_letter(zone: u8) -> char {
+    char::from(b'a' + zone)
 }
 
 fn bucket(plan: &Plan, at: usize) -> Bucket {
@@ -148,6 +167,8 @@ pub struct Kernel {
     pub seals: Seals,
     /// Looks under way, with what the newest version was when each began.
     pub looks: BTreeMap<u64, u64>,
+    /// What nodes have answered to operators.
+    pub news: Vec<News>,
     /// What must not be, found while it went on.
     pub violation: Option<Violation>,
     queue: Queue<Event>,
@@ -176,6 +197,7 @@ impl Kernel {
             views: BTreeMap::from([(1, Rc::new(first))]),
             seals: Seals::default(),
             looks: BTreeMap::new(),
+            news: Vec::new(),
             violation: None,
             queue: Queue::new(),
             fingerprint: 0xcbf2_9ce4_8422_2325,

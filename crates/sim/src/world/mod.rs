@@ -8,17 +8,18 @@ mod kernel;
 mod queue;
 mod settle;
 mod streams;
+mod tending;
 mod view;
 
 use std::rc::Rc;
 
-use self::hosts::Host;
 pub(crate) use self::kernel::say;
 pub use self::{
     event::{Event, NodeEvent},
     kernel::{EPOCH_MS, Kernel, Power, Shape, id_of, index_of},
     view::View,
 };
+use self::{hosts::Host, tending::Tended};
 use crate::{
     chance::{Chance, For},
     client::Client,
@@ -40,6 +41,8 @@ pub struct World {
     flapping_open: Vec<u16>,
     /// Nodes that are moving, and are down for it.
     moved: Vec<u8>,
+    /// Kubernetes and its operators, if there are any.
+    tended: Option<Tended>,
 }
 
 impl World {
@@ -50,17 +53,27 @@ impl World {
         let client = |index: usize| Client::new(index as u8, plan.clients.get(index).cloned().unwrap_or_default());
         let clients = (0..plan.clients.len()).map(client).collect();
         let chance = Chance::new(plan.seed, For::Node, u64::from(u32::MAX));
+        let tended = Tended::new(&shape, known_bad);
         let kernel = Kernel::new(shape, trace, known_bad);
-        Self { kernel, hosts, clients, chance, active: Vec::new(), flapping_open: Vec::new(), moved: Vec::new() }
+        let (active, flapping_open, moved) = Default::default();
+        Self { kernel, hosts, clients, chance, active, flapping_open, moved, tended }
     }
 
     /// Runs until all faults are over and clients have stopped.
     pub fn run(&mut self) {
-        for node in 0..self.kernel.shape.nodes() {
-            self.give_buckets(node);
-            self.start(node);
-        }
         let shape = self.kernel.shape.clone();
+        if let Some(tending) = &shape.plan.tending {
+            self.hosts.iter_mut().for_each(|host| host.absent = true);
+            self.kernel.after(0, Event::Tending);
+            for (number, deed) in tending.deeds.iter().enumerate() {
+                self.kernel.at(u64::from(deed.at_ms) * 1000, Event::Deed { number: number as u16 });
+            }
+        } else {
+            (0..shape.nodes()).for_each(|node| {
+                self.give_buckets(node);
+                self.start(node);
+            });
+        }
         for (number, fault) in shape.plan.faults.iter().enumerate() {
             let at = u64::from(fault.at_ms) * 1000;
             if at < shape.plan.run_us() {
@@ -101,6 +114,8 @@ impl World {
             Event::FaultEnds { fault } => self.fault_ends(fault),
             Event::AdminActs { edit, tries } => self.admin_acts(edit, tries),
             Event::OperatorLooks { number } => self.operator_looks(number),
+            Event::Tending => self.tend(),
+            Event::Deed { number } => self.deed(number),
             Event::FaultTurns { fault, cut } => self.fault_turns(fault, cut),
             _ => self.stream_event(event),
         }

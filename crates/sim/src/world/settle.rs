@@ -26,15 +26,16 @@ impl World {
     /// Lets things settle; what has not by then is a violation.
     pub fn settle(&mut self) -> Option<Violation> {
         self.clients.iter_mut().for_each(crate::client::Client::stop);
+        self.calm_down();
         let until = self.kernel.now + u64::from(self.kernel.shape.plan.settle_ms) * 1000;
-        self.wait_until_quiet(until)
+        self.wait_until_quiet(until).or_else(|| self.rests()).or_else(|| self.difference())
     }
 
     /// Waits; `Some` says what is not done in time.
     fn wait_until_quiet(&mut self, until: u64) -> Option<Violation> {
         loop {
-            let what =
-                self.unsettled().map(|what| Violation::new("settle", None, what)).or_else(|| self.difference())?;
+            let what = self.unsettled().map(|what| Violation::new("settle", None, what)).or_else(|| self.difference());
+            let what = what.or_else(|| self.untended().map(|what| Violation::new("operator", None, what)))?;
             if self.kernel.now >= until {
                 return Some(what);
             }
@@ -45,15 +46,14 @@ impl World {
 
     /// What is still to be done, if anything is.
     fn unsettled(&self) -> Option<String> {
-        let nodes: Vec<u8> =
-            (0..self.kernel.shape.nodes()).filter(|node| !self.hosts[usize::from(*node)].retired).collect();
+        let nodes: Vec<u8> = (0..self.kernel.shape.nodes()).filter(|node| !self.is_away(*node)).collect();
         let newest = self.kernel.newest();
         if let Some(change) = newest.charter.change() {
             let said = self.hosts.iter().filter_map(|host| host.node.as_ref()?.part_in_step());
             let said: Vec<String> = said.collect();
             return Some(format!("a change of the ring is under way: {}; {}", change.what, said.join("; ")));
         }
-        for (number, host) in self.hosts.iter().enumerate().filter(|(_, host)| !host.retired) {
+        for (number, host) in self.hosts.iter().enumerate().filter(|(_, host)| !host.retired && !host.absent) {
             let Some(node) = &host.node else { return Some(format!("node-{number} is not running")) };
             let (leftovers, refilling) = node.upkeep();
             // Nobody takes what a node still has that was removed for good.

@@ -1,8 +1,5 @@
 //! A Kubernetes with a real control plane, in which this test is the kubelets and the nodes.
 
-#[path = "../../../../planner/tests/world/chance.rs"]
-#[allow(dead_code, reason = "the planner's tests use all of it")]
-pub mod chance;
 pub mod faults;
 pub mod kubelet;
 #[path = "../../../../planner/tests/world/nodes.rs"]

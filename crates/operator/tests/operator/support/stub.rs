@@ -18,7 +18,7 @@ use tokio::task::JoinSet;
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::{Request, Response, Status, transport::Server};
 
-use super::{chance::Chance, nodes::Nodes, plane::CLUSTER};
+use super::{nodes::Nodes, plane::CLUSTER};
 
 pub struct Cluster {
     pub port: u16,

@@ -11,52 +11,82 @@ use dynamo_planner::{Founders, HostView, Mark, PodId, Uid, Version, turn::TurnRe
 
 use super::chance::Chance;
 
+/// The objects.
 #[derive(Debug, Clone, Default)]
 pub struct Kube {
     last: u64,
+    /// The first ring's members.
     pub founders: Option<Founders>,
+    /// The zones, as status has them.
     pub zones: Vec<String>,
+    /// StatefulSets.
     pub sets: BTreeMap<String, Set>,
+    /// Pods.
     pub pods: BTreeMap<PodId, Pod>,
+    /// Claims, by the pods that they are for.
     pub claims: BTreeMap<PodId, Claim>,
+    /// Whose turn it is.
     pub turn: TurnRecord,
+    /// The disruption budget.
     pub budget: Option<u32>,
+    /// The lives that left, as the nodes' configuration has them.
     pub retired: BTreeMap<PodId, u64>,
+    /// Machines.
     pub hosts: BTreeMap<String, HostView>,
 }
 
+/// A StatefulSet.
 #[derive(Debug, Clone)]
 pub struct Set {
+    /// Its uid.
     pub uid: Uid,
+    /// Its version.
     pub version: Version,
+    /// Its zone.
     pub zone: String,
+    /// Wanted pods.
     pub replicas: u32,
+    /// Pods with a lower number come back as they were.
     pub partition: u32,
+    /// The template of the update's revision.
     pub template: String,
     /// The template of the present revision.
     pub present: String,
+    /// The size in its claim template.
     pub storage_bytes: u64,
 }
 
+/// A pod.
 #[derive(Debug, Clone)]
 pub struct Pod {
+    /// Its uid.
     pub uid: Uid,
+    /// What it was made from.
     pub template: String,
+    /// Its machine.
     pub host: Option<String>,
     /// When its process is up, if it can be.
     pub up_at: Option<u64>,
+    /// Its process runs.
     pub ready: bool,
     /// When it is gone.
     pub gone_at: Option<u64>,
 }
 
+/// A claim on a volume.
 #[derive(Debug, Clone)]
 pub struct Claim {
+    /// Its uid.
     pub uid: Uid,
+    /// Its version.
     pub version: Version,
+    /// The size that it asks for.
     pub size_bytes: u64,
+    /// What is known of its disk.
     pub mark: Option<Mark>,
+    /// It is being deleted.
     pub deleting: bool,
+    /// The machine that its volume is on.
     pub host: Option<String>,
 }
 
@@ -72,15 +102,18 @@ pub struct Done {
 }
 
 impl Kube {
+    /// A uid or a version that nothing had before.
     pub fn fresh(&mut self) -> String {
         self.last += 1;
         self.last.to_string()
     }
 
+    /// Whether a machine is gone for good.
     pub fn is_gone(&self, host: &str) -> bool {
         self.hosts.get(host).is_none_or(|host| host.out_of_service)
     }
 
+    /// Pods of a StatefulSet, lowest first.
     pub fn pods_of(&self, set: &str) -> Vec<PodId> {
         self.pods.keys().filter(|pod| pod.set == set).cloned().collect()
     }

@@ -7,7 +7,7 @@ use dynamo_planner::{
     turn::{NOTICED_S, VALID_S},
 };
 
-use super::World;
+use crate::{Harm, Store, World};
 
 /// Who came up less than so long ago was down when it was looked at, and whoever is down may restart whatever else is broken.
 const SEEN_S: u64 = VALID_S + NOTICED_S;
@@ -15,65 +15,62 @@ const SEEN_S: u64 = VALID_S + NOTICED_S;
 /// Who fell over less than so long ago can't have been known, and is not held against who acts.
 const GRACE_S: u64 = 60;
 
-impl World {
-    fn fail(&self, what: &str) -> ! {
+impl<S: Store> World<S> {
+    fn fail(&self, harm: Harm, what: &str) {
         let last = self.log.len().saturating_sub(60);
-        panic!("seed {}, second {}: {what}\n{}", self.seed, self.now, self.log[last..].join("\n"))
+        let told = format!("seed {}, second {}: {what}\n{}", self.seed, self.now, self.log[last..].join("\n"));
+        self.nodes.harmed(harm, told);
     }
 
     /// A pod is stopped on purpose: no range may lose its quorum by it.
     pub fn judge_disruption(&self, pod: &PodId) {
-        let seen_down = self.nodes.back_since.get(pod).is_some_and(|since| self.now < since + SEEN_S);
+        let seen_down = self.up_since.get(pod).is_some_and(|since| self.now < since + SEEN_S);
         if !self.nodes.serves(pod) || seen_down {
             return;
         }
         let fell = |other: &PodId| self.fell.get(other).is_some_and(|since| self.now < since + GRACE_S);
-        for homes in self.nodes.homes.iter().filter(|homes| homes.contains(pod)) {
+        for homes in self.nodes.homes().iter().filter(|homes| homes.contains(pod)) {
             let serving = homes.iter().filter(|home| *home != pod && (self.nodes.serves(home) || fell(home))).count();
             let needed = (self.nodes.quorum() as usize).min(homes.len() - 1);
             if serving < needed {
-                self.fail(&format!("{pod} is stopped, and of {homes:?} only {serving} serve"));
+                self.fail(Harm::Disruption, &format!("{pod} is stopped, and of {homes:?} only {serving} serve"));
             }
         }
     }
 
     /// A pod goes for good: the ring has nothing to do with it.
     pub fn judge_departure(&self, pod: &PodId) {
-        let nodes = &self.nodes;
-        let moves =
-            nodes.change.as_ref().is_some_and(|change| change.joins.contains(pod) || change.leaves.contains(pod));
-        if nodes.members.contains_key(pod) || nodes.leavers.contains_key(pod) || moves {
-            self.fail(&format!("{pod} goes and is in the ring"));
+        if self.nodes.concerns(pod) {
+            self.fail(Harm::Departure, &format!("{pod} goes and is in the ring"));
         }
     }
 
     /// A disk is deleted: all that its node answers for is elsewhere. Who joins is no home yet, and answers for nothing.
     pub fn judge_deletion(&self, pod: &PodId) {
-        if self.nodes.leavers.contains_key(pod) && self.nodes.is_up(pod) {
-            self.fail(&format!("the disk of {pod} is deleted, and it hands over"));
+        if self.nodes.hands_over(pod) && self.nodes.is_up(pod) {
+            self.fail(Harm::Departure, &format!("the disk of {pod} is deleted, and it hands over"));
         }
-        for (partition, homes) in self.nodes.homes.iter().enumerate().filter(|(_, homes)| homes.contains(pod)) {
+        for (partition, homes) in self.nodes.homes().iter().enumerate().filter(|(_, homes)| homes.contains(pod)) {
             let others = homes.iter().filter(|home| *home != pod && self.disk_has(home, partition)).count();
             if others < (self.nodes.sources() as usize).min(homes.len() - 1).max(1) {
-                self.fail(&format!(
-                    "the disk of {pod} is deleted, and only {others} others have partition {partition}"
-                ));
+                let what = format!("the disk of {pod} is deleted, and only {others} others have partition {partition}");
+                self.fail(Harm::Departure, &what);
             }
         }
     }
 
+    /// Whether a pod's disk has all of a partition, and stays.
     pub fn disk_has(&self, pod: &PodId, partition: usize) -> bool {
         let claim = self.kube.claims.get(pod).filter(|claim| !claim.deleting);
-        let disk = claim.and_then(|claim| self.nodes.disks.get(&claim.uid));
-        disk.is_some_and(|disk| disk.whole.contains(&partition))
+        claim.is_some_and(|claim| self.nodes.has_whole(pod, &claim.uid, partition))
     }
 
     /// Somebody has each partition, at any time.
     pub fn judge_data(&self) {
-        for (partition, homes) in self.nodes.homes.iter().enumerate() {
-            let started = homes.iter().any(|pod| self.nodes.last_life.contains_key(pod));
+        for (partition, homes) in self.nodes.homes().iter().enumerate() {
+            let started = homes.iter().any(|pod| self.nodes.has_run(pod));
             if started && !homes.iter().any(|pod| self.disk_has(pod, partition)) {
-                self.fail(&format!("nobody of {homes:?} has partition {partition}"));
+                self.fail(Harm::Departure, &format!("nobody of {homes:?} has partition {partition}"));
             }
         }
     }
@@ -92,16 +89,19 @@ impl World {
     }
 
     /// Whether everything is as it is wanted.
+    ///
+    /// # Errors
+    /// What is not.
     pub fn is_settled(&self) -> Result<(), String> {
         let Wanted { replicas, template, storage, .. } = &self.wanted;
         let kube = &self.kube;
         let say = |what: &str| Err(what.to_owned());
-        if kube.turn.turn.is_some() || self.nodes.change.is_some() || !self.nodes.leavers.is_empty() {
+        if kube.turn.turn.is_some() || !self.nodes.is_quiet() {
             return say("a turn, a change, or somebody hands over");
         }
-        let members: Vec<&PodId> = self.nodes.members.keys().collect();
+        let members = self.nodes.members();
         let spread = self.spread();
-        if !members.iter().copied().eq(&spread) || !kube.pods.keys().eq(&spread) {
+        if !members.iter().eq(&spread) || !kube.pods.keys().eq(&spread) {
             return Err(format!("{spread:?} are wanted, members {members:?}, pods {:?}", kube.pods.keys()));
         }
         if kube.sets.values().map(|set| set.replicas).sum::<u32>() != *replicas {
@@ -116,9 +116,8 @@ impl World {
         if kube.sets.values().any(|set| set.storage_bytes < storage.size_bytes) {
             return say("a StatefulSet has small claims");
         }
-        if members
-            .iter()
-            .any(|pod| kube.claims[*pod].size_bytes < storage.size_bytes || kube.claims[*pod].mark.is_some())
+        let claims = || members.iter().map(|pod| kube.claims.get(pod));
+        if claims().any(|claim| claim.is_none_or(|claim| claim.size_bytes < storage.size_bytes || claim.mark.is_some()))
         {
             return say("a small claim, or one that is marked");
         }

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use dynamo_planner::{Action, Mark, PARKED, PodId};
 
-use super::{
-    World,
+use crate::{
+    Store, World,
     kube::{Kube, Set},
 };
 
@@ -24,19 +24,28 @@ impl Kube {
     }
 }
 
-impl World {
+impl<S: Store> World<S> {
     /// Carries one write out.
+    ///
+    /// # Errors
+    /// It is refused.
     pub fn write(&mut self, action: &Action) -> Outcome {
-        let outcome = self.try_write(action);
+        self.write_by(0, action)
+    }
+
+    /// Carries one write of an operator's out.
+    pub(crate) fn write_by(&mut self, operator: usize, action: &Action) -> Outcome {
+        let outcome = self.try_write(operator, action);
         if outcome.is_ok() && !matches!(action, Action::CheckSets(_)) {
             self.writes += 1;
         }
+        self.carried.push((action.clone(), outcome.is_ok()));
         let told = format!("{:>5} {action:?} {outcome:?}", self.now);
         self.log.push(told);
         outcome
     }
 
-    fn try_write(&mut self, action: &Action) -> Outcome {
+    fn try_write(&mut self, operator: usize, action: &Action) -> Outcome {
         match action {
             Action::RecordZones(zones) => self.kube.zones.clone_from(zones),
             Action::CreateFounders(founders) => {
@@ -73,8 +82,10 @@ impl World {
                 self.kube.turn.turn = None;
                 self.kube.turn.version = Some(self.kube.fresh());
             }
-            Action::ChangeRing { version, edits, .. } => self.nodes.apply(*version, edits, &mut self.chance)?,
-            Action::CancelChange { id } => self.nodes.cancel(*id, self.now)?,
+            Action::ChangeRing { version, edits, fewer_zones, .. } => {
+                self.nodes.apply(operator, (*version, edits, *fewer_zones), self.now, &mut self.chance)?;
+            }
+            Action::CancelChange { id } => self.nodes.cancel(operator, *id, self.now)?,
             Action::Certificates(_) => return Err("no authorities here".to_owned()),
             Action::MarkClaim { .. } | Action::DeleteClaim { .. } | Action::GrowClaim { .. } => self.claim(action)?,
             _ => self.set_or_pod(action)?,

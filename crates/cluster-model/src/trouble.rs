@@ -2,9 +2,9 @@
 
 use dynamo_planner::{PARKED, PodId, Reclaim};
 
-use super::{World, zones};
+use crate::{Store, Weather, World, zones};
 
-impl World {
+impl<S: Store> World<S> {
     /// One edit of the spec.
     pub fn edit(&mut self) {
         let n = u64::from(self.wanted.n);
@@ -58,7 +58,7 @@ impl World {
     }
 
     /// A pod is deleted by nobody's plan.
-    fn kill(&mut self, pod: &PodId) {
+    pub fn kill(&mut self, pod: &PodId) {
         if self.nodes.is_up(pod) {
             self.fell.insert(pod.clone(), self.now);
         }
@@ -67,7 +67,7 @@ impl World {
     }
 
     /// Everything is where it should be, and nobody is giving a disk up.
-    fn may_lose_a_disk(&self, pod: &PodId) -> bool {
+    pub fn may_lose_a_disk(&self, pod: &PodId) -> bool {
         let has_all = |(partition, homes): (usize, &Vec<PodId>)| homes.iter().all(|pod| self.disk_has(pod, partition));
         let enough = self.nodes.sources() < self.wanted.n;
         let claim = self.kube.claims.get(pod).is_some_and(|claim| !claim.deleting && claim.host.is_some());
@@ -80,21 +80,22 @@ impl World {
             && quiet
             && host.is_some_and(|host| pinned(&host) == 1)
             && self.no_machine_is_gone()
-            && self.nodes.homes.iter().enumerate().all(has_all)
+            && self.nodes.homes().iter().enumerate().all(has_all)
     }
 
     fn no_machine_is_gone(&self) -> bool {
         self.kube.hosts.values().all(|host| !host.out_of_service)
     }
 
-    fn lose_machine(&mut self, pod: &PodId) {
+    /// A pod's machine is off for good, as a person says by the taint.
+    pub fn lose_machine(&mut self, pod: &PodId) {
         let Some(host) = self.kube.claims[pod].host.clone() else { return };
         self.kube.hosts.get_mut(&host).expect("it is there").out_of_service = true;
         self.kill(pod);
     }
 
     /// kubectl scale statefulset, by somebody who did not ask the ring.
-    fn scale_by_hand(&mut self, pod: &PodId) {
+    pub fn scale_by_hand(&mut self, pod: &PodId) {
         let fresh = self.kube.fresh();
         let Some(set) = self.kube.sets.get_mut(&pod.set) else { return };
         (set.replicas, set.version) = (set.replicas.saturating_sub(1), fresh);
@@ -102,7 +103,8 @@ impl World {
         self.kill(&pod);
     }
 
-    fn edit_by_hand(&mut self, pod: &PodId) {
+    /// kubectl edit statefulset: another image.
+    pub fn edit_by_hand(&mut self, pod: &PodId) {
         let fresh = self.kube.fresh();
         if let Some(set) = self.kube.sets.get_mut(&pod.set).filter(|set| set.partition == PARKED) {
             (set.template, set.version) = ("by-hand".to_owned(), fresh);
@@ -111,7 +113,7 @@ impl World {
 
     /// Machines are back, processes start, and somebody has set the spec right.
     pub fn calm(&mut self) {
-        self.weather.rough = false;
+        self.weather = Weather::default();
         self.held.clear();
         for host in self.kube.hosts.values_mut() {
             host.out_of_service = false;

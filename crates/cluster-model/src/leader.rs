@@ -1,18 +1,25 @@
 //! An operator's process: it sees Kubernetes through a cache that may be old, asks the nodes, plans, and carries out one
 //! write after the other, as slowly as chance wants, and it may die between any two.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 
 use dynamo_planner::{Action, ClaimView, Memory, Observed, PodView, SetView, Wanted, plan, turn::VALID_S};
 
-use super::{World, kube::Kube};
+use crate::{Asked, Store, Told, World, kube::Kube};
 
+/// An operator's process.
 #[derive(Debug, Clone)]
 pub struct Leader {
+    /// Since when it has seen what.
     pub memory: Memory,
+    /// Kubernetes, as its watches told it last.
     pub cache: Kube,
+    /// The spec, likewise.
     pub spec: Wanted,
+    /// It does nothing before.
     pub asleep_until: u64,
+    /// When it began to look at the ring, as long as it is not told.
+    looking_since: Option<u64>,
     pending: Option<Pending>,
 }
 
@@ -25,17 +32,22 @@ struct Pending {
 }
 
 impl Leader {
+    /// One that has just started.
     pub fn new(spec: Wanted) -> Leader {
-        let (memory, cache, pending) = (Memory::default(), Kube::default(), None);
-        Leader { memory, cache, spec, asleep_until: 0, pending }
+        let (memory, cache) = (Memory::default(), Kube::default());
+        Leader { memory, cache, spec, asleep_until: 0, looking_since: None, pending: None }
     }
 }
 
-impl World {
-    /// What the operator at `at` sees.
+impl<S: Store> World<S> {
+    /// What the operator at `at` sees, with what the nodes said last.
     pub fn observe(&self, at: usize) -> Observed {
+        self.observed(at, self.nodes.told(at, self.now).unwrap_or_default())
+    }
+
+    fn observed(&self, at: usize, told: Told) -> Observed {
         let kube = &self.leaders[at].cache;
-        let set = |(name, set): (&String, &super::kube::Set)| {
+        let set = |(name, set): (&String, &crate::kube::Set)| {
             let view = SetView {
                 uid: set.uid.clone(),
                 version: set.version.clone(),
@@ -71,7 +83,6 @@ impl World {
             };
             (id.clone(), view)
         });
-        let receipts = self.nodes.up.keys().filter_map(|pod| Some((pod.clone(), self.nodes.receipt(pod)?)));
         Observed {
             now_s: self.now,
             founders: kube.founders.clone(),
@@ -84,8 +95,8 @@ impl World {
             budget: kube.budget,
             retired: kube.retired.clone(),
             expandable: Some(true),
-            ring: self.nodes.view(self.now),
-            receipts: receipts.collect::<BTreeMap<_, _>>(),
+            ring: told.ring,
+            receipts: told.receipts,
             authorities: None,
         }
     }
@@ -99,26 +110,26 @@ impl World {
             match self.chance.below(4) {
                 0 => {
                     // It dies, and is back at once or in a while.
-                    let spec = self.wanted.clone();
-                    self.leaders[at] = Leader::new(spec);
-                    self.leaders[at].asleep_until = self.now + self.chance.below(15);
-                    self.refresh(at);
+                    let for_s = self.chance.below(15);
+                    self.dies(at, for_s);
                 }
                 1 => self.leaders[at].asleep_until = self.now + self.chance.below(25),
                 _ => {}
             }
             return;
         }
-        if !self.weather.rough || self.chance.percent(70) {
+        match self.nodes.asked(at, self.now) {
+            Asked::Waits => return,
+            Asked::Failed => self.leaders[at].pending = None,
+            Asked::Done => {}
+        }
+        // What was seen of Kubernetes is older than what the nodes say.
+        let looks = self.leaders[at].looking_since.is_some();
+        if !looks && (!self.weather.rough || self.chance.percent(70)) {
             self.refresh(at);
         }
-        if self.leaders[at].pending.is_none() {
-            let observed = self.observe(at);
-            let leader = &mut self.leaders[at];
-            leader.memory.observe(&observed);
-            let planned = plan(&leader.spec, &observed, &leader.memory);
-            let actions = planned.actions.into();
-            leader.pending = Some(Pending { actions, observed_at: self.now, checked_at: None });
+        if self.leaders[at].pending.is_none() && !self.plan(at) {
+            return;
         }
         let most = if self.weather.rough { self.chance.below(4) } else { 100 };
         for _ in 0..most {
@@ -132,6 +143,41 @@ impl World {
         }
     }
 
+    /// An operator dies, and is back after so long.
+    pub fn dies(&mut self, at: usize, for_s: u64) {
+        self.leaders[at] = Leader::new(self.wanted.clone());
+        self.deaths += 1;
+        self.nodes.forget(at);
+        self.leaders[at].asleep_until = self.now + for_s;
+        self.refresh(at);
+    }
+
+    /// Looks, and plans what to do next; false: there is no answer yet.
+    fn plan(&mut self, at: usize) -> bool {
+        let observed_at = match self.leaders[at].looking_since {
+            Some(since) => since,
+            None => {
+                self.nodes.look(at, self.now);
+                self.now
+            }
+        };
+        let Some(told) = self.nodes.told(at, self.now) else {
+            self.leaders[at].looking_since = Some(observed_at);
+            return false;
+        };
+        let mut observed = self.observed(at, told);
+        if let Some(bad) = self.bad {
+            bad.sees(&self.leaders[at].spec, &mut observed);
+        }
+        let leader = &mut self.leaders[at];
+        leader.looking_since = None;
+        leader.memory.observe(&observed);
+        let planned = plan(&leader.spec, &observed, &leader.memory);
+        let actions = planned.actions.into();
+        leader.pending = Some(Pending { actions, observed_at, checked_at: None });
+        true
+    }
+
     /// Watches catch up.
     pub fn refresh(&mut self, at: usize) {
         self.leaders[at].cache = self.kube.clone();
@@ -143,7 +189,7 @@ impl World {
         let now = self.now;
         let Some(pending) = &mut self.leaders[at].pending else { return false };
         let Some(action) = pending.actions.front().cloned() else { return false };
-        let drop_all = |world: &mut World| {
+        let drop_all = |world: &mut World<S>| {
             world.leaders[at].pending = None;
             false
         };
@@ -169,10 +215,10 @@ impl World {
         if lost && self.chance.percent(50) {
             return drop_all(self);
         }
-        let done = self.write(&action);
+        let done = self.write_by(at, &action);
         if lost || done.is_err() {
             return drop_all(self);
         }
-        true
+        self.nodes.asked(at, now) == Asked::Done
     }
 }

@@ -1,7 +1,10 @@
 //! What an administrator wants of the ring, held against the ring as it is: the members it would have, and the change that
 //! leads there, or a sentence that says why not (§4.9).
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
 
 use dynamo_gossip::{NodeInfo, PeerState};
 use dynamo_keeper::step::sources_needed;
@@ -10,12 +13,79 @@ use dynamo_ring::{
     charter::{Charter, Move, Proposed},
     planner::{self, Plan},
 };
-use dynamo_wire::v1::{RingEdit, ring_edit::Edit};
-use tonic::Status;
 
-use crate::language::Spoken;
+/// What is to become of one node, by its name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Edit {
+    /// It gets its share of the tokens.
+    Join {
+        /// Who.
+        node: String,
+        /// How much it takes; 0: as much as it says itself.
+        weight: u32,
+    },
+    /// It gives its tokens up, and what it has to others.
+    Leave {
+        /// Who.
+        node: String,
+    },
+    /// It is down for good, and its place is filled from the others. Of one that left: it is not waited for.
+    Remove {
+        /// Who.
+        node: String,
+    },
+    /// It is down for good, and another gets its tokens.
+    Replace {
+        /// Who.
+        node: String,
+        /// The other.
+        with: String,
+    },
+    /// It weighs otherwise, or stands elsewhere.
+    Update {
+        /// Who.
+        node: String,
+        /// How much it takes; 0: as before.
+        weight: u32,
+        /// Its zone; empty: as before.
+        zone: String,
+    },
+}
+
+/// Why edits can't be made: a sentence that says what does not fit, and what to do. Nothing was changed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum EditError {
+    /// They make no sense, whatever the ring is like.
+    Invalid(String),
+    /// Nobody has that name.
+    Unknown(String),
+    /// They do not fit the ring as it is.
+    Unfit(String),
+    /// No ring could be planned.
+    Unplanned(String),
+}
+
+impl fmt::Display for EditError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (Self::Invalid(what) | Self::Unknown(what) | Self::Unfit(what) | Self::Unplanned(what)) = self;
+        f.write_str(what)
+    }
+}
+
+impl std::error::Error for EditError {}
+
+/// What there is to be registered.
+pub enum Next {
+    /// Nothing would change.
+    Nothing,
+    /// Those who left are not waited for any more.
+    Released(Charter),
+    /// A change begins, in so many steps.
+    Begun(Charter, usize),
+}
 
 /// A node as this one knows it.
+#[derive(Debug, Clone)]
 pub struct Known {
     /// What it says of itself.
     pub info: NodeInfo,
@@ -53,6 +123,10 @@ pub struct Edits<'a> {
     pub accept_loss: bool,
     /// Of how many old homes everything is needed: max(R, N - R + 1), the largest over the buckets.
     pub needed: usize,
+    /// How many tokens change hands with one turn of the epoch.
+    pub tokens_at_once: usize,
+    /// Why a newcomer and a member can't speak with each other.
+    pub mismatch: fn(&NodeInfo, &NodeInfo) -> Option<String>,
 }
 
 impl Edits<'_> {
@@ -60,10 +134,10 @@ impl Edits<'_> {
     ///
     /// # Errors
     /// A sentence that says what does not fit, and what to do.
-    pub fn wanted(&self, edits: &[RingEdit]) -> Result<Wanted, Status> {
+    pub fn wanted(&self, edits: &[Edit]) -> Result<Wanted, EditError> {
         if edits.is_empty() {
-            return Err(Status::invalid_argument(
-                "no edit is given: say which node is to join, leave, be replaced or removed",
+            return Err(EditError::Invalid(
+                "no edit is given: say which node is to join, leave, be replaced or removed".to_owned(),
             ));
         }
         if let Some(wanted) = self.given_up(edits)? {
@@ -71,8 +145,8 @@ impl Edits<'_> {
         }
         let replaced: Vec<(&str, &str)> = edits
             .iter()
-            .filter_map(|edit| match &edit.edit {
-                Some(Edit::Replace(replace)) => Some((replace.node.as_str(), replace.with.as_str())),
+            .filter_map(|edit| match edit {
+                Edit::Replace { node, with } => Some((node.as_str(), with.as_str())),
                 _ => None,
             })
             .collect();
@@ -80,31 +154,49 @@ impl Edits<'_> {
             return self.planned(edits);
         }
         if replaced.len() != edits.len() {
-            return Err(Status::invalid_argument(
-                "replacing nodes and other edits can't be one change, since who is replaced gives its tokens to one node only: apply them one after the other",
-            ));
+            return Err(EditError::Invalid("replacing nodes and other edits can't be one change, since who is replaced gives its tokens to one node only: apply them one after the other".to_owned()));
         }
         self.replaced(&replaced)
     }
 
+    /// What is to be registered after this version for these edits.
+    ///
+    /// # Errors
+    /// What does not fit; also that another change is under way.
+    pub fn next(&self, version: u64, edits: &[Edit]) -> Result<Next, EditError> {
+        let wanted = self.wanted(edits)?;
+        if let Some(blocked) = wanted.blocked_by.first() {
+            return Err(is_blocked(blocked));
+        }
+        let steps = wanted.proposed.steps.len();
+        if let Some(charter) = self.charter.release(&wanted.proposed.lost).filter(|_| steps == 0) {
+            return Ok(Next::Released(charter));
+        }
+        if steps == 0 {
+            return Ok(Next::Nothing);
+        }
+        let charter = self.charter.begin(version + 1, wanted.proposed);
+        Ok(Next::Begun(charter.map_err(|error| EditError::Unfit(error.to_string()))?, steps))
+    }
+
     /// Nodes that left and are not waited for any more: nothing moves, and `lost` names them. None: other edits.
-    fn given_up(&self, edits: &[RingEdit]) -> Result<Option<Wanted>, Status> {
+    fn given_up(&self, edits: &[Edit]) -> Result<Option<Wanted>, EditError> {
         let (mut lost, mut warnings) = (Vec::new(), Vec::new());
         for edit in edits {
-            let Some(Edit::Remove(remove)) = &edit.edit else { return Ok(None) };
+            let Edit::Remove { node } = edit else { return Ok(None) };
             // By its id, as `dynamo ring status` names one whose name nobody remembers.
-            let nameless = remove.node.parse().ok().filter(|id| self.charter.leavers().contains(id));
+            let nameless = node.parse().ok().filter(|id| self.charter.leavers().contains(id));
             if let Some(id) = nameless.filter(|id| self.known.iter().all(|known| known.info.id != *id)) {
                 warnings.push(format!("{id} left and may still hold something: what only it has is lost"));
                 lost.push(id);
                 continue;
             }
-            let known = self.named(&remove.node)?;
+            let known = self.named(node)?;
             if !self.charter.leavers().contains(&known.info.id) {
                 return Ok(None);
             }
             not_alive(known)?;
-            warnings.push(format!("{} left and may still hold something: what only it has is lost", remove.node));
+            warnings.push(format!("{node} left and may still hold something: what only it has is lost"));
             lost.push(known.info.id);
         }
         let ring = self.charter.ring();
@@ -120,57 +212,54 @@ impl Edits<'_> {
         under_way(self.charter).into_iter().collect()
     }
 
-    fn planned(&self, edits: &[RingEdit]) -> Result<Wanted, Status> {
+    fn planned(&self, edits: &[Edit]) -> Result<Wanted, EditError> {
         let ring = self.charter.ring();
         let mut members: BTreeMap<NodeId, Member> =
             ring.members().iter().map(|member| (member.id, member.clone())).collect();
         let mut change = Change::default();
         for edit in edits {
-            match edit.edit.as_ref() {
-                Some(Edit::Join(join)) => {
-                    let known = self.newcomer(&join.node)?;
-                    let weight = if join.weight > 0 { join.weight } else { known.info.weight };
+            match edit {
+                Edit::Join { node, weight } => {
+                    let known = self.newcomer(node)?;
+                    let weight = if *weight > 0 { *weight } else { known.info.weight };
                     if members.insert(known.info.id, member_of(&known.info, weight)).is_some() {
-                        return Err(twice(&join.node));
+                        return Err(twice(node));
                     }
                     change.add(known, "joins");
                 }
-                Some(Edit::Leave(leave)) => {
-                    let known = self.member(&leave.node)?;
+                Edit::Leave { node } => {
+                    let known = self.member(node)?;
                     if !matches!(known.state, PeerState::Up | PeerState::Suspect) {
-                        return Err(Status::failed_precondition(format!(
-                            "{} is down and can't hand over what it has: nothing was changed; start it, or take it out with `dynamo node remove` or `dynamo node replace`, which fill its place from the other replicas",
-                            leave.node
+                        return Err(EditError::Unfit(format!(
+                            "{node} is down and can't hand over what it has: nothing was changed; start it, or take it out with `dynamo node remove` or `dynamo node replace`, which fill its place from the other replicas"
                         )));
                     }
-                    members.remove(&known.info.id).ok_or_else(|| twice(&leave.node))?;
+                    members.remove(&known.info.id).ok_or_else(|| twice(node))?;
                     change.add(known, "leaves");
                 }
-                Some(Edit::Remove(remove)) => {
-                    let known = self.dead(&remove.node)?;
-                    members.remove(&known.info.id).ok_or_else(|| twice(&remove.node))?;
+                Edit::Remove { node } => {
+                    let known = self.dead(node)?;
+                    members.remove(&known.info.id).ok_or_else(|| twice(node))?;
                     change.lost.push(known.info.id);
                     change.add(known, "is removed");
                 }
-                Some(Edit::Update(update)) => {
-                    let known = self.member(&update.node)?;
-                    let member = members.get_mut(&known.info.id).ok_or_else(|| twice(&update.node))?;
-                    member.weight = if update.weight > 0 { update.weight } else { member.weight };
-                    if !update.zone.is_empty() {
-                        member.zone.clone_from(&update.zone);
+                Edit::Update { node, weight, zone } => {
+                    let known = self.member(node)?;
+                    let member = members.get_mut(&known.info.id).ok_or_else(|| twice(node))?;
+                    member.weight = if *weight > 0 { *weight } else { member.weight };
+                    if !zone.is_empty() {
+                        member.zone.clone_from(zone);
                     }
                     change.add(known, "changes");
                 }
-                Some(Edit::Replace(_)) | None => {
-                    return Err(Status::invalid_argument("an edit of a kind that this version does not know"));
-                }
+                Edit::Replace { .. } => unreachable!("edits with a replacement are planned apart"),
             }
         }
         let members: Vec<Member> = members.into_values().collect();
         self.check_enough(&members)?;
-        let plan = planner::plan(ring, &members)
-            .map_err(|error| Status::failed_precondition(format!("{error}: nothing was changed")))?;
-        let steps = planner::steps(&plan, tokens_at_once(ring));
+        let plan =
+            planner::plan(ring, &members).map_err(|error| EditError::Unfit(format!("{error}: nothing was changed")))?;
+        let steps = planner::steps(&plan, self.tokens_at_once);
         let moves = |step: &planner::Step| {
             step.moved.iter().map(|moved| Move { partition: moved.partition, to: moved.to }).collect()
         };
@@ -179,7 +268,7 @@ impl Edits<'_> {
     }
 
     /// The tokens of one that is down go to one other, so that only its own copies are made anew.
-    fn replaced(&self, pairs: &[(&str, &str)]) -> Result<Wanted, Status> {
+    fn replaced(&self, pairs: &[(&str, &str)]) -> Result<Wanted, EditError> {
         let ring = self.charter.ring();
         let mut members = ring.members().to_vec();
         let (mut change, mut heirs) = (Change::default(), BTreeMap::new());
@@ -207,12 +296,12 @@ impl Edits<'_> {
             heirs.get(&owner).copied().unwrap_or(owner)
         };
         let after = ring.turned(members.clone(), heir).map_err(|error| {
-            Status::failed_precondition(format!(
+            EditError::Unfit(format!(
                 "{error}: nothing was changed; the new node has to stand in the zone of the one that it replaces"
             ))
         })?;
-        let plan = planner::plan(ring, ring.members()).map_err(|error| Status::internal(error.to_string()))?;
-        let steps = moves.chunks(tokens_at_once(ring)).map(<[Move]>::to_vec).collect();
+        let plan = planner::plan(ring, ring.members()).map_err(|error| EditError::Unplanned(error.to_string()))?;
+        let steps = moves.chunks(self.tokens_at_once).map(<[Move]>::to_vec).collect();
         let mut wanted = self.finish(members, steps, after, &plan, change)?;
         let held = |id: &NodeId| ring.partitions().iter().filter(|partition| ring.is_home(*partition, *id)).count();
         let copies = heirs.keys().map(held).sum();
@@ -227,7 +316,7 @@ impl Edits<'_> {
         after: Ring,
         plan: &Plan,
         change: Change,
-    ) -> Result<Wanted, Status> {
+    ) -> Result<Wanted, EditError> {
         let blocked_by = self.under_way();
         let down = self.known.iter().filter(|known| !matches!(known.state, PeerState::Up | PeerState::Suspect));
         let down = down.filter(|known| self.charter.ring().member(known.info.id).is_some());
@@ -261,7 +350,7 @@ impl Edits<'_> {
 
     /// Whether enough homes are left for what W acknowledged to be found at one of them. The sentence that says what may be
     /// lost, where that was accepted.
-    fn check_sources(&self, lost: &[NodeId]) -> Result<Option<String>, Status> {
+    fn check_sources(&self, lost: &[NodeId]) -> Result<Option<String>, EditError> {
         let (ring, mut short) = (self.charter.ring(), 0);
         for partition in ring.partitions().iter() {
             let homes = ring.preference_list(partition);
@@ -278,15 +367,15 @@ impl Edits<'_> {
         }
         let name = |id: &NodeId| ring.member(*id).map_or_else(|| id.to_string(), |member| member.name.clone());
         let names: Vec<String> = lost.iter().map(name).collect();
-        Err(Status::failed_precondition(format!(
+        Err(EditError::Unfit(format!(
             "without {} too few homes are left of {short} partitions to have every write that was acknowledged: nothing was changed; start one of them again, or, if they will never return, accept that what only they had is lost (--accept-loss)",
             names.join(" and ")
         )))
     }
 
-    fn check_enough(&self, members: &[Member]) -> Result<(), Status> {
+    fn check_enough(&self, members: &[Member]) -> Result<(), EditError> {
         if members.is_empty() {
-            return Err(Status::failed_precondition("the last node can't leave: stop the cluster instead"));
+            return Err(EditError::Unfit("the last node can't leave: stop the cluster instead".to_owned()));
         }
         let n = usize::from(self.charter.ring().n());
         let zones =
@@ -296,7 +385,7 @@ impl Edits<'_> {
             if self.allow_fewer || after >= n.min(before) {
                 return Ok(());
             }
-            Err(Status::failed_precondition(format!(
+            Err(EditError::Unfit(format!(
                 "the cluster would have {after} {what}, and each key has {n} replicas: nothing was changed; join others first, or say that it is meant (--allow-fewer-than-n)"
             )))
         };
@@ -304,44 +393,42 @@ impl Edits<'_> {
         fewer("zones", zones(before), zones(after))
     }
 
-    fn named(&self, name: &str) -> Result<&Known, Status> {
+    fn named(&self, name: &str) -> Result<&Known, EditError> {
         self.known.iter().find(|known| known.info.name == name).ok_or_else(|| {
             let mut names: Vec<&str> = self.known.iter().map(|known| known.info.name.as_str()).collect();
             names.sort_unstable();
-            Status::not_found(format!(
+            EditError::Unknown(format!(
                 "no node {name:?} is known (known are {}): nothing was changed; a node that is to join has to run, with this cluster's name and an address of one of its members in cluster.seeds",
                 names.join(", ")
             ))
         })
     }
 
-    fn member(&self, name: &str) -> Result<&Known, Status> {
+    fn member(&self, name: &str) -> Result<&Known, EditError> {
         let known = self.named(name)?;
         if self.charter.ring().member(known.info.id).is_none() {
-            return Err(Status::failed_precondition(format!(
+            return Err(EditError::Unfit(format!(
                 "{name} is no member of the ring: nothing was changed; `dynamo ring` shows the members"
             )));
         }
         Ok(known)
     }
 
-    fn newcomer(&self, name: &str) -> Result<&Known, Status> {
+    fn newcomer(&self, name: &str) -> Result<&Known, EditError> {
         let known = self.named(name)?;
         if self.charter.ring().member(known.info.id).is_some() {
-            return Err(Status::failed_precondition(format!(
-                "{name} is a member of the ring already: nothing was changed"
-            )));
+            return Err(EditError::Unfit(format!("{name} is a member of the ring already: nothing was changed")));
         }
         let gone = dynamo_ring::charter::Gone { id: known.info.id, incarnation: known.info.incarnation };
         if self.charter.gone().contains(&gone) {
-            return Err(Status::failed_precondition(format!(
+            return Err(EditError::Unfit(format!(
                 "{name} left this cluster with the data that it has: nothing was changed; start it with an empty data directory, or with node.retired={}, which empties the one that it has",
                 known.info.incarnation
             )));
         }
         self.check_protocol(known)?;
         if known.state != PeerState::Up {
-            return Err(Status::failed_precondition(format!(
+            return Err(EditError::Unfit(format!(
                 "{name} does not answer: nothing was changed; start it, or wait a moment if it has just started"
             )));
         }
@@ -349,27 +436,37 @@ impl Edits<'_> {
     }
 
     /// Who speaks another version than the members could not exchange anything with them.
-    fn check_protocol(&self, newcomer: &Known) -> Result<(), Status> {
-        let spoken = |known: &Known| Spoken::said(known.info.protocol_lowest, known.info.protocol);
-        let (name, theirs) = (&newcomer.info.name, spoken(newcomer));
+    fn check_protocol(&self, newcomer: &Known) -> Result<(), EditError> {
         let members = self.known.iter().filter(|known| self.charter.ring().member(known.info.id).is_some());
-        // 0: configured, and not heard of yet.
-        let mut others = members.filter(|member| ![member.info.protocol, newcomer.info.protocol].contains(&0));
-        let Some(other) = others.find(|member| spoken(member).with(theirs).is_none()) else { return Ok(()) };
-        let ours = spoken(other);
-        let is_newer = theirs.lowest > ours.highest;
-        let what = if is_newer { "upgrade the members first" } else { "start it with the version that they run" };
-        Err(Status::failed_precondition(format!(
-            "{name} speaks {theirs} of the language between nodes, and {} speaks {ours}: nothing was changed; {what}",
-            other.info.name
-        )))
+        let mut why = members.filter_map(|member| (self.mismatch)(&newcomer.info, &member.info));
+        why.next().map_or(Ok(()), |why| Err(EditError::Unfit(why)))
     }
 
-    fn dead(&self, name: &str) -> Result<&Known, Status> {
+    fn dead(&self, name: &str) -> Result<&Known, EditError> {
         let known = self.member(name)?;
         not_alive(known)?;
         Ok(known)
     }
+}
+
+/// The change under way taken back, and its name; `asked` is the one that is meant, 0 for whichever it is.
+///
+/// # Errors
+/// There is none, it is another one, or it is being taken back.
+pub fn cancelled(charter: &Charter, asked: u64) -> Result<(Charter, u64), EditError> {
+    let next = charter.cancel().map_err(|error| EditError::Unfit(error.to_string()))?;
+    let change = charter.change().map_or(0, |change| change.id);
+    if asked != 0 && asked != change {
+        return Err(EditError::Unfit(format!(
+            "change {change} is under way, not change {asked}, which has ended: nothing was changed"
+        )));
+    }
+    Ok((next, change))
+}
+
+/// That something else is under way.
+pub fn is_blocked(what: &str) -> EditError {
+    EditError::Unfit(format!("{what}; nothing was changed"))
 }
 
 /// That there is a change already, and what to do about it.
@@ -379,10 +476,10 @@ pub fn under_way(charter: &Charter) -> Option<String> {
     Some(format!("change {id} is under way ({what}): wait for its end, or take it back with `dynamo ring cancel`"))
 }
 
-fn not_alive(known: &Known) -> Result<(), Status> {
+fn not_alive(known: &Known) -> Result<(), EditError> {
     if matches!(known.state, PeerState::Up | PeerState::Suspect) {
         let name = &known.info.name;
-        return Err(Status::failed_precondition(format!(
+        return Err(EditError::Unfit(format!(
             "{name} is alive: nothing was changed; let it leave (`dynamo node leave {name}`), so that it hands over what it has, or stop it first"
         )));
     }
@@ -416,11 +513,11 @@ fn member_of(info: &NodeInfo, weight: u32) -> Member {
     Member { id: info.id, name: info.name.clone(), zone: info.zone.clone(), weight: weight.max(1) }
 }
 
-fn twice(name: &str) -> Status {
-    Status::invalid_argument(format!("{name} is named twice: nothing was changed"))
+fn twice(name: &str) -> EditError {
+    EditError::Invalid(format!("{name} is named twice: nothing was changed"))
 }
 
 /// A sixteenth of the tokens at once: a step that is sealed holds up few keys, and each costs a turn of the epoch.
-fn tokens_at_once(ring: &Ring) -> usize {
+pub fn tokens_at_once(ring: &Ring) -> usize {
     (ring.partitions().get() as usize / 16).max(8)
 }

@@ -78,20 +78,22 @@ impl fmt::Display for Writes {
     }
 }
 
-/// What the API server logs: writes, without what stands in them. Questions about rights and tokens are sent as if they
-/// were writes, and nothing is written.
-pub fn policy() -> Value {
-    json!({
-        "apiVersion": "audit.k8s.io/v1",
-        "kind": "Policy",
-        "rules": [
-            {
-                "level": "None",
-                "resources": [{ "group": "authentication.k8s.io" }, { "group": "authorization.k8s.io" }],
-            },
-            { "level": "Metadata", "verbs": ["create", "update", "patch", "delete", "deletecollection"] },
-        ],
-    })
+const READS: [&str; 3] = ["get", "list", "watch"];
+
+/// What the API server logs: writes, without what stands in them, and what these users read. Questions about rights and tokens
+/// are sent as if they were writes, and nothing is written.
+pub fn policy(readers: &[&str]) -> Value {
+    let mut rules = vec![
+        json!({
+            "level": "None",
+            "resources": [{ "group": "authentication.k8s.io" }, { "group": "authorization.k8s.io" }],
+        }),
+        json!({ "level": "Metadata", "verbs": ["create", "update", "patch", "delete", "deletecollection"] }),
+    ];
+    if !readers.is_empty() {
+        rules.push(json!({ "level": "Metadata", "users": readers, "verbs": READS }));
+    }
+    json!({ "apiVersion": "audit.k8s.io/v1", "kind": "Policy", "rules": rules })
 }
 
 /// A line of the log.
@@ -134,11 +136,24 @@ pub fn mark(log: &Path) -> Mark {
     Mark(u64::try_from(whole_lines(&read(log, 0)).len()).expect("a size"))
 }
 
-/// What came after a moment.
+/// The writes that came after a moment.
 pub fn since(log: &Path, mark: Mark) -> Writes {
+    all_since(log, mark).that(|request| !is_read(request))
+}
+
+/// The reads that came after a moment, of those whose reads are logged.
+pub fn reads_since(log: &Path, mark: Mark) -> Writes {
+    all_since(log, mark).that(is_read)
+}
+
+fn is_read(request: &Write) -> bool {
+    READS.contains(&request.verb.as_str())
+}
+
+fn all_since(log: &Path, mark: Mark) -> Writes {
     let text = read(log, mark.0);
     let event = |line| serde_json::from_str(line).unwrap_or_else(|error| panic!("no event, {error}: {line}"));
-    writes(whole_lines(&text).lines().map(event))
+    requests(whole_lines(&text).lines().map(event))
 }
 
 fn read(log: &Path, from: u64) -> String {
@@ -156,13 +171,13 @@ fn whole_lines(text: &str) -> &str {
 }
 
 /// Each request once: it is logged when it comes, and again when it is answered.
-fn writes(events: impl Iterator<Item = Event>) -> Writes {
+fn requests(events: impl Iterator<Item = Event>) -> Writes {
     let mut found: Vec<Write> = vec![];
     let mut places = BTreeMap::new();
     for event in events.filter(|event| !event.uri.contains("dryRun=All")) {
         if event.stage == "RequestReceived" {
             places.insert(event.id.clone(), found.len());
-            found.push(write(event));
+            found.push(request(event));
         } else if let Some(place) = places.get(&event.id) {
             found[*place].code = event.response_status.and_then(|status| status.code);
         }
@@ -170,7 +185,7 @@ fn writes(events: impl Iterator<Item = Event>) -> Writes {
     Writes(found)
 }
 
-fn write(event: Event) -> Write {
+fn request(event: Event) -> Write {
     let object = event.object_ref.unwrap_or_default();
     let resource = match &object.subresource[..] {
         "" => object.resource,
@@ -192,8 +207,9 @@ mod tests {
     use super::*;
 
     fn event(id: &str, stage: &str, more: &str) -> String {
+        let verb = if more.contains("watch") { "watch" } else { "patch" };
         format!(
-            r#"{{"auditID":"{id}","stage":"{stage}","verb":"patch","user":{{"username":"u"}},"requestURI":"/x{more}",
+            r#"{{"auditID":"{id}","stage":"{stage}","verb":"{verb}","user":{{"username":"u"}},"requestURI":"/x{more}",
                "objectRef":{{"resource":"pods","subresource":"status","namespace":"n","name":"p"}},
                "responseStatus":{{"code":200}}}}"#
         )
@@ -222,5 +238,14 @@ mod tests {
         assert_eq!(all.counted(), [(("u", "pods/status"), 3)].into());
         assert_eq!(since(&log, Mark(before.len() as u64)).len(), 2, "what came before is counted again");
         assert!(since(&log, mark(&log)).is_empty());
+    }
+
+    #[test]
+    fn a_read_is_no_write() {
+        let dir = tempfile::tempdir().unwrap();
+        let log = dir.path().join("log");
+        let stages = ["RequestReceived", "ResponseStarted"].map(|stage| event("1", stage, "?watch=1"));
+        fs::write(&log, stages.concat() + &event("2", "RequestReceived", "")).unwrap();
+        assert_eq!((since(&log, Mark(0)).len(), reads_since(&log, Mark(0)).len()), (1, 1));
     }
 }

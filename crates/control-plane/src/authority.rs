@@ -21,7 +21,7 @@ pub struct Authority {
 
 impl Authority {
     /// Makes it, and all that the API server needs to know of who is who.
-    pub fn new(dir: &Path) -> Self {
+    pub fn new(dir: &Path, readers: &[&str]) -> Self {
         let key = KeyPair::generate().expect("a key");
         let mut params = CertificateParams::default();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -36,7 +36,7 @@ impl Authority {
         let accounts = KeyPair::generate().expect("a key");
         write(dir, "accounts.key", &accounts.serialize_pem());
         write(dir, "accounts.pub", &accounts.public_key_pem());
-        write(dir, "audit-policy.json", &audit::policy().to_string());
+        write(dir, "audit-policy.json", &audit::policy(readers).to_string());
         authority
     }
 

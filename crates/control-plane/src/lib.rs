@@ -80,10 +80,18 @@ impl ControlPlane {
     /// # Panics
     /// A part does not start: with the end of its log.
     pub async fn start(test: &str, controllers: Controllers) -> Option<Self> {
+        Self::start_with_reads_of(&[], test, controllers).await
+    }
+
+    /// The same, and its log has what these users read as well: see [`ControlPlane::reads_since`].
+    ///
+    /// # Panics
+    /// A part does not start: with the end of its log.
+    pub async fn start_with_reads_of(users: &[&str], test: &str, controllers: Controllers) -> Option<Self> {
         let binaries = Binaries::find(test, controllers != Controllers::None)?;
         let turn = TURN.lock().await;
         let dir = tempfile::tempdir().expect("a folder for the control plane");
-        let authority = Authority::new(dir.path());
+        let authority = Authority::new(dir.path(), users);
         let (url, etcd, server) = start_server(&binaries, &authority, dir.path(), controllers).await;
         let admin = client(&authority.kubeconfig(&url, ADMIN, Some(MASTERS))).await;
         let mut started = Self { url, authority, admin, _manager: None, server, etcd, dir, _turn: turn };
@@ -169,6 +177,11 @@ impl ControlPlane {
     /// The writes that came to the API server after this moment; among them each whose answer somebody has.
     pub fn writes_since(&self, mark: Mark) -> Writes {
         audit::since(&flags::audit_log(self.dir.path()), mark)
+    }
+
+    /// What was read since this moment by those whose reads are logged; a watch is one read, when it begins.
+    pub fn reads_since(&self, mark: Mark) -> Writes {
+        audit::reads_since(&flags::audit_log(self.dir.path()), mark)
     }
 
     /// Kills kube-apiserver and etcd and starts them on the same data, at the same port: watches break, nothing is lost.

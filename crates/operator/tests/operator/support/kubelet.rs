@@ -1,106 +1,169 @@
 //! What kubelets, the scheduler and a provisioner of volumes do: pods get a machine of their zone and an address, claims a
 //! volume that is tied to that machine, and what is told to go goes.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, fmt::Debug, sync::Arc, time::Duration};
 
 use dynamo_planner::{PodId, record};
+use futures_util::{StreamExt, pin_mut, stream};
 use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolume, PersistentVolumeClaim, Pod};
 use kube::{
     Api, Client, Resource, ResourceExt,
-    api::{DeleteParams, ListParams, Patch, PatchParams, PostParams, Preconditions},
+    api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions},
+    core::NamespaceResourceScope,
+    runtime::{
+        WatchStreamExt,
+        reflector::{self, ObjectRef, Store},
+        watcher,
+    },
 };
+use serde::de::DeserializeOwned;
 use serde_json::json;
-use tokio::{task::JoinHandle, time::sleep};
+use tokio::{task::JoinSet, time::sleep};
 
 use super::{
-    plane::{CLUSTER, NAMESPACE, from},
+    plane::{Id, from},
     stub::Cluster,
 };
 
 const EVERY: Duration = Duration::from_millis(150);
+/// So many clusters are gone round at once.
+const AT_ONCE: usize = 16;
+
+/// What the pods of all clusters are made of, as it was last heard: a hundred clusters are not asked for at each round.
+#[derive(Clone)]
+pub struct Heard {
+    pub pods: Store<Pod>,
+    pub claims: Store<PersistentVolumeClaim>,
+    pub maps: Store<ConfigMap>,
+}
 
 /// It ends with this.
-pub struct Kubelet(JoinHandle<()>);
-
-impl Drop for Kubelet {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
+pub struct Kubelet {
+    _tasks: JoinSet<()>,
 }
 
 impl Kubelet {
-    pub fn start(client: Client, cluster: Arc<Cluster>) -> Kubelet {
-        Kubelet(tokio::spawn(async move {
-            let machine = Machine { client, cluster };
+    /// Of all machines: one for these clusters, and what it hears.
+    pub fn start(client: Client, clusters: Vec<Arc<Cluster>>) -> (Kubelet, Heard) {
+        let mut tasks = JoinSet::new();
+        let labels = Some("dynamo-k8s.io/cluster");
+        let heard = Heard {
+            pods: hear(&client, labels, &mut tasks),
+            claims: hear(&client, labels, &mut tasks),
+            maps: hear(&client, labels, &mut tasks),
+        };
+        let machine = Machine { client, heard: heard.clone() };
+        tasks.spawn(async move {
             loop {
-                machine.round().await;
+                let mut pods = by_namespace(&machine.heard.pods);
+                let mut of = |id: &Id| pods.remove(&id.namespace).unwrap_or_default();
+                let all: Vec<_> = clusters.iter().map(|cluster| (cluster, of(&cluster.id))).collect();
+                let rounds = stream::iter(all);
+                rounds.for_each_concurrent(AT_ONCE, |(cluster, pods)| machine.round(cluster, pods)).await;
                 sleep(EVERY).await;
             }
-        }))
+        });
+        (Kubelet { _tasks: tasks }, heard)
     }
+}
+
+/// All objects of a kind, or those with this label, as long as the tasks live.
+pub fn hear<K>(client: &Client, labels: Option<&str>, tasks: &mut JoinSet<()>) -> Store<K>
+where
+    K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
+{
+    let (store, mut writer) = reflector::store();
+    let config = labels.map_or_else(watcher::Config::default, |labels| watcher::Config::default().labels(labels));
+    let events = watcher(Api::<K>::all(client.clone()), config).default_backoff();
+    tasks.spawn(async move {
+        pin_mut!(events);
+        while let Some(event) = events.next().await {
+            // What fails is begun again.
+            let _ = event.map(|event| writer.apply_watcher_event(&event));
+        }
+    });
+    store
+}
+
+/// What was heard, namespace by namespace.
+pub fn by_namespace<K>(store: &Store<K>) -> BTreeMap<String, Vec<Arc<K>>>
+where
+    K: Resource<DynamicType = ()> + Clone + 'static,
+{
+    let mut found: BTreeMap<String, Vec<Arc<K>>> = BTreeMap::new();
+    for object in store.state() {
+        found.entry(object.namespace().unwrap_or_default()).or_default().push(object);
+    }
+    found
 }
 
 struct Machine {
     client: Client,
-    cluster: Arc<Cluster>,
+    heard: Heard,
 }
 
 impl Machine {
-    fn api<K: Resource<DynamicType = (), Scope = kube::core::NamespaceResourceScope>>(&self) -> Api<K> {
-        Api::namespaced(self.client.clone(), NAMESPACE)
+    fn api<K>(&self, cluster: &Cluster) -> Api<K>
+    where
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
+    {
+        Api::namespaced(self.client.clone(), &cluster.id.namespace)
     }
 
-    async fn map(&self, name: &str) -> Option<BTreeMap<String, String>> {
-        let map = self.api::<ConfigMap>().get_opt(&format!("{CLUSTER}-{name}")).await.ok()??;
-        Some(map.data.unwrap_or_default())
+    fn map(&self, cluster: &Cluster, name: &str) -> Option<BTreeMap<String, String>> {
+        let name = ObjectRef::new(&format!("{}-{name}", cluster.id.name)).within(&cluster.id.namespace);
+        Some(self.heard.maps.get(&name)?.data.clone().unwrap_or_default())
     }
 
     /// What fails is tried in the next one.
-    async fn round(&self) {
-        if let Some(founders) = self.map("founders").await {
-            self.cluster.found(&record::founders_of_data(&founders).unwrap());
+    async fn round(&self, cluster: &Arc<Cluster>, pods: Vec<Arc<Pod>>) {
+        if let Some(founders) = self.map(cluster, "founders") {
+            cluster.found(&record::founders_of_data(&founders).unwrap());
         }
-        let retired = self.map("retired").await.unwrap_or_default();
-        let Ok(pods) = self.api::<Pod>().list(&ListParams::default().labels("dynamo-k8s.io/cluster")).await else {
-            return;
-        };
-        let names: Vec<PodId> = pods.items.iter().filter_map(|pod| pod.name_any().parse().ok()).collect();
-        self.cluster.only(&names);
-        for pod in pods.items {
+        let retired = self.map(cluster, "retired").unwrap_or_default();
+        let names: Vec<PodId> = pods.iter().filter_map(|pod| pod.name_any().parse().ok()).collect();
+        cluster.only(&names);
+        for pod in pods {
             let Ok(id) = pod.name_any().parse::<PodId>() else { continue };
             if pod.meta().deletion_timestamp.is_some() {
-                self.cluster.stop(&id);
+                cluster.stop(&id);
                 let preconditions = Some(Preconditions { uid: pod.uid(), resource_version: None });
                 let now = DeleteParams { grace_period_seconds: Some(0), preconditions, ..DeleteParams::default() };
-                let _ = self.api::<Pod>().delete(&pod.name_any(), &now).await;
+                let _ = self.api::<Pod>(cluster).delete(&pod.name_any(), &now).await;
             } else {
                 let retired = retired.get(&id.to_string()).and_then(|life| life.parse().ok());
-                let _ = self.run(&id, &pod, retired).await;
+                let _ = self.run(cluster, &id, &pod, retired).await;
             }
         }
     }
 
-    async fn run(&self, id: &PodId, pod: &Pod, retired: Option<u64>) -> Result<(), kube::Error> {
+    async fn run(
+        &self,
+        cluster: &Arc<Cluster>,
+        id: &PodId,
+        pod: &Pod,
+        retired: Option<u64>,
+    ) -> Result<(), kube::Error> {
         let zone = pod.labels().get("dynamo-k8s.io/zone").cloned().unwrap_or_default();
         let machine = format!("{zone}{}", id.ordinal % 3);
         if pod.spec.as_ref().is_none_or(|spec| spec.node_name.is_none()) {
             let binding = json!({"apiVersion": "v1", "kind": "Binding", "metadata": {"name": pod.name_any()},
                 "target": {"apiVersion": "v1", "kind": "Node", "name": machine}});
-            let (pods, put) = (self.api::<Pod>(), PostParams::default());
+            let (pods, put) = (self.api::<Pod>(cluster), PostParams::default());
             let bound: Result<serde_json::Value, _> =
                 pods.create_subresource("binding", &pod.name_any(), &put, &binding).await;
             return bound.map(drop);
         }
-        let claims = self.api::<PersistentVolumeClaim>();
-        let Some(claim) = claims.get_opt(&format!("data-{id}")).await? else { return Ok(()) };
+        let name = ObjectRef::new(&format!("data-{id}")).within(&cluster.id.namespace);
+        let Some(claim) = self.heard.claims.get(&name) else { return Ok(()) };
         if claim.status.as_ref().and_then(|status| status.phase.as_deref()) != Some("Bound") {
-            return self.provide(&claim, &machine).await;
+            return self.provide(cluster, &claim, &machine).await;
         }
         let image = pod.spec.iter().flat_map(|spec| &spec.containers).find_map(|container| container.image.clone());
         if image.is_some_and(|image| image.contains("bad")) || claim.meta().deletion_timestamp.is_some() {
             return Ok(());
         }
-        let Some(address) = self.cluster.start(id, &claim.uid().unwrap_or_default(), retired).await else {
+        let Some(address) = cluster.start(id, &claim.uid().unwrap_or_default(), retired).await else {
             return Ok(());
         };
         if dynamo_operator::observe::is_ready(pod) {
@@ -109,11 +172,16 @@ impl Machine {
         let ready = json!([{"type": "Ready", "status": "True"}, {"type": "ContainersReady", "status": "True"}]);
         let status = json!({"phase": "Running", "podIP": address, "podIPs": [{"ip": address}], "conditions": ready});
         let patch = Patch::Merge(json!({"metadata": {"uid": pod.uid()}, "status": status}));
-        self.api::<Pod>().patch_status(&pod.name_any(), &PatchParams::default(), &patch).await.map(drop)
+        self.api::<Pod>(cluster).patch_status(&pod.name_any(), &PatchParams::default(), &patch).await.map(drop)
     }
 
     /// A volume on this machine; the real controller binds it.
-    async fn provide(&self, claim: &PersistentVolumeClaim, machine: &str) -> Result<(), kube::Error> {
+    async fn provide(
+        &self,
+        cluster: &Cluster,
+        claim: &PersistentVolumeClaim,
+        machine: &str,
+    ) -> Result<(), kube::Error> {
         let uid = claim.uid().unwrap_or_default();
         let rule = json!({"key": "kubernetes.io/hostname", "operator": "In", "values": [machine]});
         let volume: PersistentVolume = from(json!({
@@ -121,7 +189,7 @@ impl Machine {
             "spec": {
                 "capacity": {"storage": "100Gi"}, "accessModes": ["ReadWriteOnce"], "storageClassName": "static",
                 "persistentVolumeReclaimPolicy": "Retain", "hostPath": {"path": "/nowhere"},
-                "claimRef": {"namespace": NAMESPACE, "name": claim.name_any(), "uid": uid},
+                "claimRef": {"namespace": cluster.id.namespace, "name": claim.name_any(), "uid": uid},
                 "nodeAffinity": {"required": {"nodeSelectorTerms": [{"matchExpressions": [rule]}]}},
             },
         }));

@@ -1,6 +1,6 @@
 //! The control plane with the resource's definition, machines in three zones, and one operator or more.
 
-use std::{fmt::Debug, sync::Arc, time::Duration};
+use std::{borrow::Borrow, collections::BTreeMap, fmt::Debug, sync::Arc, time::Duration};
 
 use dynamo_control_plane::{ControlPlane, Controllers};
 use dynamo_crd::{DynamoCluster, definition, status::ConditionKind};
@@ -32,11 +32,22 @@ use super::{
     faults::{FaultLayer, Faults},
     kubelet::Kubelet,
     rights,
-    stub::Cluster,
+    stub::{Cluster, free_port},
 };
 
-pub const NAMESPACE: &str = "shop";
-pub const CLUSTER: &str = "c";
+/// What a cluster is called in Kubernetes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Id {
+    pub namespace: String,
+    pub name: String,
+}
+
+impl Id {
+    pub fn new(namespace: &str, name: &str) -> Id {
+        Id { namespace: namespace.to_owned(), name: name.to_owned() }
+    }
+}
+
 /// The user that the operator is: it may do what the manifests give it, and nothing else.
 pub const OPERATOR: &str = "operator";
 /// Another one, where there are two.
@@ -52,6 +63,55 @@ pub struct World {
     pub plane: ControlPlane,
     pub cluster: Arc<Cluster>,
     _kubelet: Kubelet,
+}
+
+/// Without a kubelet these would find every machine dead.
+pub const CONTROLLERS: Controllers = Controllers::AllBut(&[
+    "node-lifecycle-controller",
+    "pod-garbage-collector-controller",
+    "taint-eviction-controller",
+]);
+
+/// A control plane that has the resource's definition, these namespaces, machines in three zones and the operators' rights.
+pub async fn prepared(plane: ControlPlane, namespaces: &[&str]) -> ControlPlane {
+    let admin = plane.admin();
+    let put = PostParams::default();
+    Api::<CustomResourceDefinition>::all(admin.clone()).create(&put, &definition()).await.unwrap();
+    for name in namespaces.iter().chain(&["dynamo-system"]) {
+        let namespace: Namespace = from(json!({"metadata": {"name": name}}));
+        Api::<Namespace>::all(admin.clone()).create(&put, &namespace).await.unwrap();
+    }
+    for zone in ["a", "b", "c"] {
+        for number in 0..3 {
+            let name = format!("{zone}{number}");
+            let labels = json!({"topology.kubernetes.io/zone": zone, "kubernetes.io/hostname": name});
+            let node: Node = from(json!({"metadata": {"name": name, "labels": labels}}));
+            Api::<Node>::all(admin.clone()).create(&put, &node).await.unwrap();
+        }
+    }
+    let class: StorageClass = from(json!({"metadata": {"name": "static"}, "provisioner": "test/none",
+        "allowVolumeExpansion": true}));
+    Api::<StorageClass>::all(admin.clone()).create(&put, &class).await.unwrap();
+    let clusters = Api::<DynamoCluster>::all(admin.clone());
+    patient("the resource is served", async || clusters.list(&ListParams::default()).await.is_ok()).await;
+    rights::grant(&admin, &[OPERATOR, SECOND]).await;
+    plane
+}
+
+/// The resource: three zones, no certificates; the rest as it is said.
+pub fn resource(name: &str, replicas: u32, more: &Value) -> DynamoCluster {
+    let mut spec = json!({
+        "replicas": replicas,
+        "zones": [{"name": "a"}, {"name": "b"}, {"name": "c"}],
+        "tls": {"mode": "Plaintext"},
+        "storage": {"size": "1Gi", "storageClassName": "static"},
+    });
+    for (key, value) in more.as_object().cloned().unwrap_or_default() {
+        spec[key] = value;
+    }
+    from(json!({
+        "apiVersion": "dynamo-k8s.io/v1alpha1", "kind": "DynamoCluster", "metadata": {"name": name}, "spec": spec,
+    }))
 }
 
 /// Waits until something holds.
@@ -75,31 +135,10 @@ impl Drop for Operator {
 impl World {
     /// None: the binaries are missing, which is told.
     pub async fn start(test: &str) -> Option<World> {
-        let without = &["node-lifecycle-controller", "pod-garbage-collector-controller", "taint-eviction-controller"];
-        let plane = ControlPlane::start(test, Controllers::AllBut(without)).await?;
-        let admin = plane.admin();
-        let put = PostParams::default();
-        Api::<CustomResourceDefinition>::all(admin.clone()).create(&put, &definition()).await.unwrap();
-        for name in [NAMESPACE, "dynamo-system"] {
-            let namespace: Namespace = from(json!({"metadata": {"name": name}}));
-            Api::<Namespace>::all(admin.clone()).create(&put, &namespace).await.unwrap();
-        }
-        for zone in ["a", "b", "c"] {
-            for number in 0..3 {
-                let name = format!("{zone}{number}");
-                let labels = json!({"topology.kubernetes.io/zone": zone, "kubernetes.io/hostname": name});
-                let node: Node = from(json!({"metadata": {"name": name, "labels": labels}}));
-                Api::<Node>::all(admin.clone()).create(&put, &node).await.unwrap();
-            }
-        }
-        let class: StorageClass = from(json!({"metadata": {"name": "static"}, "provisioner": "test/none",
-            "allowVolumeExpansion": true}));
-        Api::<StorageClass>::all(admin.clone()).create(&put, &class).await.unwrap();
-        let clusters = Api::<DynamoCluster>::namespaced(admin.clone(), NAMESPACE);
-        patient("the resource is served", async || clusters.list(&ListParams::default()).await.is_ok()).await;
-        rights::grant(&admin, &[OPERATOR, SECOND]).await;
-        let cluster = Cluster::new(3, SPEED);
-        let kubelet = Kubelet::start(admin, Arc::clone(&cluster));
+        let id = Id::new("shop", "c");
+        let plane = prepared(ControlPlane::start(test, CONTROLLERS).await?, &[&id.namespace]).await;
+        let cluster = Cluster::new(id, (1, free_port()), 3, SPEED);
+        let (kubelet, _) = Kubelet::start(plane.admin(), vec![Arc::clone(&cluster)]);
         Some(World { plane, cluster, _kubelet: kubelet })
     }
 
@@ -132,34 +171,22 @@ impl World {
     where
         K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
     {
-        Api::namespaced(self.plane.admin(), NAMESPACE)
+        Api::namespaced(self.plane.admin(), &self.cluster.id.namespace)
     }
 
-    /// Creates the resource: three zones, no certificates; the rest as it is said.
+    /// Creates the resource; what is not said is as [`resource`] has it.
     pub async fn create(&self, replicas: u32, more: Value) -> DynamoCluster {
-        let mut spec = json!({
-            "replicas": replicas,
-            "zones": [{"name": "a"}, {"name": "b"}, {"name": "c"}],
-            "tls": {"mode": "Plaintext"},
-            "storage": {"size": "1Gi", "storageClassName": "static"},
-        });
-        for (key, value) in more.as_object().cloned().unwrap_or_default() {
-            spec[key] = value;
-        }
-        let cluster: DynamoCluster = from(json!({
-            "apiVersion": "dynamo-k8s.io/v1alpha1", "kind": "DynamoCluster",
-            "metadata": {"name": CLUSTER}, "spec": spec,
-        }));
+        let cluster = resource(&self.cluster.id.name, replicas, &more);
         self.api().create(&PostParams::default(), &cluster).await.unwrap()
     }
 
     pub async fn edit(&self, spec: Value) {
         let patch = Patch::Merge(json!({"spec": spec}));
-        self.api::<DynamoCluster>().patch(CLUSTER, &PatchParams::default(), &patch).await.unwrap();
+        self.api::<DynamoCluster>().patch(&self.cluster.id.name, &PatchParams::default(), &patch).await.unwrap();
     }
 
     pub async fn resource(&self) -> DynamoCluster {
-        self.api().get(CLUSTER).await.unwrap()
+        self.api().get(&self.cluster.id.name).await.unwrap()
     }
 
     /// Whether a condition is said to hold, and why.
@@ -222,31 +249,40 @@ impl World {
     }
 
     async fn what_is_not(&self, replicas: usize) -> Option<String> {
-        let members = self.cluster.members();
-        let pods = self.pods().await;
-        let ready = pods.iter().filter(|pod| dynamo_operator::observe::is_ready(pod)).count();
-        let claims = self.claims().await;
-        if members.len() != replicas || pods.len() != replicas || ready != replicas || claims.len() != replicas {
-            return Some(format!(
-                "{} members, {} pods of which {ready} are ready, {} claims",
-                members.len(),
-                pods.len(),
-                claims.len()
-            ));
-        }
-        let turn = self.config_map("c-turn").await.and_then(|map| map.data).unwrap_or_default();
-        if turn.contains_key("work") || self.cluster.is_moving() {
-            return Some(format!("turn {turn:?}"));
-        }
-        let resource = self.resource().await;
-        let status = resource.status.clone().unwrap_or_default();
-        let holds = |kind| status.condition(kind).is_some_and(|condition: &_| condition.status == "True");
-        let settled = status.observed_generation == resource.metadata.generation
-            && holds(ConditionKind::Available)
-            && holds(ConditionKind::RingSettled)
-            && !holds(ConditionKind::Progressing);
-        (!settled).then(|| format!("{:?}", status.conditions))
+        let turn = format!("{}-turn", self.cluster.id.name);
+        let turn = self.config_map(&turn).await.and_then(|map| map.data).unwrap_or_default();
+        let (pods, claims) = (self.pods().await, self.claims().await);
+        what_is_not(&self.cluster, replicas, (&pods, claims.len()), &turn, &self.resource().await)
     }
+}
+
+/// What a cluster lacks of having so many members, their pods and their disks, and nothing that goes on.
+pub fn what_is_not(
+    cluster: &Cluster,
+    replicas: usize,
+    (pods, claims): (&[impl Borrow<Pod>], usize),
+    turn: &BTreeMap<String, String>,
+    resource: &DynamoCluster,
+) -> Option<String> {
+    let members = cluster.members();
+    let ready = pods.iter().filter(|pod| dynamo_operator::observe::is_ready((*pod).borrow())).count();
+    if members.len() != replicas || pods.len() != replicas || ready != replicas || claims != replicas {
+        return Some(format!(
+            "{} members, {} pods of which {ready} are ready, {claims} claims",
+            members.len(),
+            pods.len()
+        ));
+    }
+    if turn.contains_key("work") || cluster.is_moving() {
+        return Some(format!("turn {turn:?}"));
+    }
+    let status = resource.status.clone().unwrap_or_default();
+    let holds = |kind| status.condition(kind).is_some_and(|condition: &_| condition.status == "True");
+    let settled = status.observed_generation == resource.metadata.generation
+        && holds(ConditionKind::Available)
+        && holds(ConditionKind::RingSettled)
+        && !holds(ConditionKind::Progressing);
+    (!settled).then(|| format!("{:?}", status.conditions))
 }
 
 pub fn from<K: DeserializeOwned>(document: Value) -> K {

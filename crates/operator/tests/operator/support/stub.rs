@@ -7,6 +7,7 @@ use std::{
     time::Instant,
 };
 
+use dynamo_cluster_model::{Chance, Store as _};
 use dynamo_planner::{Edit, Founders, PodId, RingView};
 use dynamo_ring::NodeId;
 use dynamo_wire::v1::{
@@ -18,10 +19,13 @@ use tokio::task::JoinSet;
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::{Request, Response, Status, transport::Server};
 
-use super::{nodes::Nodes, plane::CLUSTER};
+use super::{nodes::Nodes, plane::Id};
 
 pub struct Cluster {
+    pub id: Id,
     pub port: u16,
+    /// Its nodes' addresses are 127.NET.*.*: those of another cluster are in another net.
+    net: u8,
     speed: u32,
     began: Instant,
     inner: Mutex<Inner>,
@@ -38,17 +42,17 @@ struct Inner {
 }
 
 impl Cluster {
-    pub fn new(n: u32, speed: u32) -> Arc<Cluster> {
-        let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    /// All clusters of one operator have one port, since it asks them there.
+    pub fn new(id: Id, (net, port): (u8, u16), n: u32, speed: u32) -> Arc<Cluster> {
         let inner = Inner {
             nodes: Nodes { n, ..Nodes::default() },
-            chance: Chance(1),
+            chance: Chance(net.into()),
             stepped: 0,
             serving: BTreeSet::new(),
             servers: JoinSet::new(),
             applied: 0,
         };
-        Arc::new(Cluster { port: free, speed, began: Instant::now(), inner: Mutex::new(inner) })
+        Arc::new(Cluster { id, port, net, speed, began: Instant::now(), inner: Mutex::new(inner) })
     }
 
     fn now(&self) -> u64 {
@@ -71,7 +75,7 @@ impl Cluster {
         let mut inner = self.lock();
         if inner.nodes.members.is_empty() {
             let pods = founders.zones.iter().flat_map(|(zone, count)| {
-                (0..*count).map(move |ordinal| (PodId::new(&format!("{CLUSTER}-{zone}"), ordinal), 1))
+                (0..*count).map(move |ordinal| (PodId::new(&format!("{}-{zone}", self.id.name), ordinal), 1))
             });
             inner.nodes.found(pods.collect());
         }
@@ -106,7 +110,7 @@ impl Cluster {
 
     /// Where it serves; None: it refuses to start on this disk.
     pub async fn start(self: &Arc<Self>, pod: &PodId, disk: &String, retired: Option<u64>) -> Option<String> {
-        let address = address_of(pod);
+        let address = self.address_of(pod);
         let now = self.now();
         let is_new = {
             let mut inner = self.lock();
@@ -129,12 +133,17 @@ impl Cluster {
         }
         Some(address.to_string())
     }
+
+    /// Pods get the same address each time, as if it were free.
+    fn address_of(&self, pod: &PodId) -> IpAddr {
+        let zone = pod.set.bytes().last().unwrap_or_default();
+        Ipv4Addr::new(127, self.net, zone, 10 + u8::try_from(pod.ordinal).unwrap()).into()
+    }
 }
 
-/// Pods get the same address each time, as if it were free.
-fn address_of(pod: &PodId) -> IpAddr {
-    let zone = pod.set.bytes().last().unwrap_or_default();
-    Ipv4Addr::new(127, 1, zone, 10 + u8::try_from(pod.ordinal).unwrap()).into()
+/// One that nobody has.
+pub fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
 struct Node {

@@ -17,6 +17,7 @@ mod retired;
 mod ring_changes;
 mod rubbish;
 mod sets;
+mod standing_still;
 mod strangers;
 mod tls;
 mod tour;

@@ -51,6 +51,9 @@ pub enum Lost {
     Refused,
     /// No answer in time.
     Timeout,
+    /// It was open, and broke. Whether the peer runs shows a moment later, when it is connected to again: a node that stood still
+    /// itself finds all its connections broken, and all its peers well.
+    Broke,
 }
 
 /// Who hears of a link's replies. Called on the link's task: must not block.
@@ -171,7 +174,7 @@ impl Link {
                 Ok(()) => RECONNECT_MIN,
                 Err(status) => {
                     self.note(&status, &mut refused);
-                    events.down(self.peer, self.class, lost(&status));
+                    events.down(self.peer, self.class, if connected { Lost::Broke } else { lost(&status) });
                     if connected { RECONNECT_MIN } else { (pause * 2).min(RECONNECT_MAX) }
                 }
             };

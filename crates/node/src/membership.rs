@@ -107,6 +107,7 @@ impl Membership {
         let failure = match lost {
             Lost::Refused => Failure::Refused,
             Lost::Timeout => Failure::Timeout,
+            Lost::Broke => return,
         };
         self.step(|machine, now, effects| machine.failed(id, failure, now, effects));
     }

@@ -231,10 +231,7 @@ impl World {
             let running = running.filter_map(|(number, host)| Some((shape.pod(number as u8), host.node.as_ref()?)));
             running.filter(|(pod, _)| !ring.concerns(pod)).filter_map(|(pod, node)| Some((pod, node.receipt()?)))
         });
-        let receipts: BTreeMap<_, _> = receipts.collect();
-        if receipts.values().any(|receipt| !receipt.complete) {
-            cover!("operator.receipt_incomplete");
-        }
+        let receipts = receipts.collect();
         if let Some((node, _)) = &heard {
             tended.asked.insert(operator, *node);
         }

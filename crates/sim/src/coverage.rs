@@ -107,7 +107,6 @@ pub const BRANCHES: &[(&str, &str)] = &[
     ("operator.cancelled", "an operator takes a change back"),
     ("operator.not_confirmed", "an operator hears of no majority that knows the ring"),
     ("operator.receipt", "it is written down that a node left with its receipt"),
-    ("operator.receipt_incomplete", "a node that is in no ring says that it still has something"),
     ("operator.shrunk", "pods go that have their receipts"),
     ("operator.disk_deleted", "the disk of a node that left is deleted"),
     ("operator.disk_replaced", "an operator gives a disk up"),

@@ -7,7 +7,7 @@ use std::{
     time::Instant,
 };
 
-use dynamo_cluster_model::{Chance, Store as _};
+use dynamo_cluster_model::Chance;
 use dynamo_planner::{Edit, Founders, PodId, RingView};
 use dynamo_ring::NodeId;
 use dynamo_wire::v1::{

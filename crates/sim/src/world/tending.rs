@@ -28,7 +28,7 @@ const CHANGE_US: u64 = 5_000_000;
 /// So many nodes are asked at once.
 const ASKED_MAX: usize = 3;
 /// How long a settled cluster is watched before it is to be written to no more, and how long after that, microseconds.
-const REST_US: (u64, u64) = (15_000_000, 25_000_000);
+const REST_US: (u64, u64) = (60_000_000, 25_000_000);
 
 /// What a node told of the ring, and which node.
 type Heard = (u8, Box<RingView>);

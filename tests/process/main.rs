@@ -17,7 +17,6 @@ mod retired;
 mod ring_changes;
 mod rubbish;
 mod sets;
-mod standing_still;
 mod strangers;
 mod tls;
 mod tour;

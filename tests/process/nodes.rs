@@ -242,16 +242,11 @@ impl Nodes {
         command.arg("node").args(args).arg("--config").arg(config).stdin(Stdio::null()).output().unwrap()
     }
 
-    /// Sends a node's process a signal, such as STOP.
-    pub fn signal(&self, name: &str, signal: &str) {
-        self.with(name, |node| send(node.process.as_ref().expect("it runs"), signal));
-    }
-
     /// SIGTERM, and waits: how it ended, and how long that took.
     pub fn terminate(&self, name: &str) -> (std::process::ExitStatus, Duration) {
         let mut process = self.with(name, |node| node.process.take()).expect("it runs");
         let asked = Instant::now();
-        send(&process, "TERM");
+        assert!(Command::new("kill").args(["-TERM", &process.id().to_string()]).status().unwrap().success());
         // Waiting closes its standard input, which tells it to stop a second time.
         let _open = process.stdin.take();
         (process.wait().unwrap(), asked.elapsed())
@@ -436,11 +431,6 @@ impl Drop for Nodes {
             }
         }
     }
-}
-
-fn send(process: &Child, signal: &str) {
-    let sent = Command::new("kill").args([&format!("-{signal}"), &process.id().to_string()]).status().unwrap();
-    assert!(sent.success());
 }
 
 /// Zones go round.

@@ -75,11 +75,12 @@ witness_ends() {
 # writes_failed BUCKET [KIND]: how many, of `report`: of one kind of error, or of all.
 writes_failed() { jq --arg bucket "$1" --arg kind "${2:-}" '[.buckets[$bucket].failed | to_entries[] | select($kind == "" or .key == $kind) | .value] | add // 0' <<<"$report"; }
 
-# sloppy_holds WRITERS KILLS: a sloppy bucket refuses nothing. What a coordinator was at when it was killed may have an
-# unknown end, and that is one write of each writer at most.
+# sloppy_holds WRITERS KILLS: a sloppy bucket refuses nothing. What a coordinator was at when it was killed, or when it stopped
+# to answer, may have an unknown end, and that is one write of each writer at most.
 sloppy_holds() {
   local all lost
-  all=$(writes_failed witness-sloppy) lost=$(writes_failed witness-sloppy CoordinatorLost)
+  all=$(writes_failed witness-sloppy)
+  lost=$(($(writes_failed witness-sloppy CoordinatorLost) + $(writes_failed witness-sloppy Timeout)))
   is $((all - lost)) 0 "writes that the sloppy bucket refused"
   at_most "$lost" $(($1 * $2)) "writes of the sloppy bucket that went with their coordinator"
 }

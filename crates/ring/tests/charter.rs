@@ -74,6 +74,38 @@ fn a_leave_ends_with_the_life_of_the_node_among_those_gone_and_it_may_not_return
     assert_eq!(gone.begin(4, back).unwrap().turn().unwrap().voter(leaves).unwrap().incarnation, 45);
 }
 
+/// A leaving node owns nothing after one step of two, and is no member then. Its disk still votes under the life that it had:
+/// another one would take its vote away for good.
+#[test]
+fn who_owned_nothing_for_a_while_votes_under_its_old_life_when_its_leaving_is_taken_back() {
+    let founder = first(4);
+    let refilled = founder.admit(NodeId(4), Some(40), 41).unwrap();
+    for (charter, life) in [(founder, 0), (refilled, 41)] {
+        let leaves = NodeId(4);
+        let owned = charter.ring().partitions().iter().filter(|at| charter.ring().owner(*at).id == leaves);
+        let owned = owned.map(|partition| Move { partition, to: NodeId(1) }).collect();
+        let others = charter.ring().partitions().iter().find(|at| charter.ring().owner(*at).id == NodeId(2)).unwrap();
+        let steps = vec![owned, vec![Move { partition: others, to: NodeId(3) }]];
+        let members: Vec<Member> = (1..=3).map(member).collect();
+        let lives = BTreeMap::from([(leaves, 44.max(life))]);
+        let what = "node-4 leaves".into();
+        let begun =
+            charter.begin(2, Proposed { what, members, steps, lost: vec![], accept_loss: false, lives }).unwrap();
+        let between = kept(&begun.turn().unwrap());
+        assert!(between.change().is_some() && between.voter(leaves).is_none());
+        let back = kept(&between.cancel().unwrap().turn().unwrap());
+        assert_eq!((back.change(), back.voters()), (None, charter.voters()), "life {life}");
+        assert_eq!(back.gone(), charter.gone());
+    }
+}
+
+/// A life that is being admitted twice is not its own forerunner.
+#[test]
+fn who_is_admitted_again_under_the_same_life_is_not_gone() {
+    let admitted = first(3).admit(NodeId(2), Some(11), 12).unwrap();
+    assert_eq!(admitted.admit(NodeId(2), Some(11), 12).unwrap(), admitted);
+}
+
 /// Whoever began the change may know a node by configuration only. A life that is not written down when it goes could come
 /// back, with what was collected since.
 #[test]

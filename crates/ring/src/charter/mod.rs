@@ -244,9 +244,15 @@ impl Charter {
         let back = moves.iter().map(|step| Move { to: self.ring.owner(step.partition).id, ..*step }).collect();
         change.undo.insert(0, back);
         let mut next = Charter { ring, ..self.clone() };
-        next.lives.retain(|id, _| next.ring.member(*id).is_some());
+        // Who owns nothing between two steps gets its vote back under the life that it had if the change is taken back.
+        let may_return = |id: &NodeId| {
+            let before = if change.cancelled { &change.members } else { &change.origin };
+            !change.steps.is_empty() && before.iter().any(|member| member.id == *id)
+        };
+        next.lives.retain(|id, _| next.ring.member(*id).is_some() || may_return(id));
         for member in next.ring.members() {
-            if self.ring.member(member.id).is_none()
+            if !change.cancelled
+                && self.ring.member(member.id).is_none()
                 && let Some(life) = change.lives.get(&member.id)
             {
                 next.lives.insert(member.id, *life);
@@ -320,7 +326,8 @@ impl Charter {
         }
         let mut next = self.clone();
         let before = next.lives.insert(id, life);
-        next.gone.extend(before.or(old).map(|incarnation| Gone { id, incarnation }));
+        let before = before.or(old).filter(|before| *before != life);
+        next.gone.extend(before.map(|incarnation| Gone { id, incarnation }));
         Ok(next)
     }
 

@@ -6,10 +6,6 @@ use crate::{
     scenarios,
 };
 
-/// Run when they are asked for and not in turn, since of some hundred seeds one fails by a fault that is not understood yet: with
-/// operator-chaos 7232 a node of which a leaving was taken back has no vote on the ring for ever.
-const BY_NAME_ONLY: [&str; 1] = ["operator-chaos"];
-
 /// A kind of run.
 #[derive(Clone, Copy)]
 pub struct Scenario {
@@ -33,8 +29,7 @@ impl Scenario {
 
     /// The one that a seed runs when none is asked for: each in its turn.
     pub fn of_seed(seed: u64) -> &'static Self {
-        let in_turn = || Self::all().iter().filter(|scenario| !BY_NAME_ONLY.contains(&scenario.name));
-        in_turn().nth(seed as usize % in_turn().count()).expect("there are some")
+        &Self::all()[seed as usize % Self::all().len()]
     }
 
     /// The plan that a seed makes.

@@ -420,9 +420,14 @@ impl Node {
         self.stopping
     }
 
-    /// By partition: whether its disk has all that it ever acknowledged as its home, if it is no old copy.
-    pub fn whole_if_newest(&self) -> &[bool] {
-        self.keeping.keeper.whole_if_newest()
+    /// By partition: whether its disk has all that it ever acknowledged as its home, if it is no old copy. What a ring gives
+    /// it that it has not learnt yet it has: that ring was made only because it does.
+    pub fn whole_in(&self, newest: &View) -> Vec<bool> {
+        let whole = self.keeping.keeper.whole_if_newest();
+        let given = |partition| newest.is_home(partition, self.me) && !self.view.is_home(partition, self.me);
+        let given = |partition| newest.version > self.view.version && given(partition);
+        let partitions = newest.ring().partitions().iter();
+        partitions.map(|partition| whole[usize::from(partition.0)] || given(partition)).collect()
     }
 
     /// Whether it thinks that all these are up, and takes writes itself.

@@ -152,7 +152,7 @@ impl World {
             let pod = shape.pod(number as u8);
             let Some(node) = host.node.as_ref().filter(|node| !node.is_stopping()) else { continue };
             if let Some(disk) = &tended.mounted[number].0 {
-                nodes.disks.insert(pod.clone(), (disk.clone(), node.whole_if_newest().to_vec()));
+                nodes.disks.insert(pod.clone(), (disk.clone(), node.whole_in(&newest)));
             }
             nodes.up.insert(pod);
         }

@@ -112,9 +112,21 @@ pub enum Command {
     },
     /// Takes back what was asked by replace, drain and restart --anyway, as far as it has not begun
     Cancel,
+    /// New keys and certificates for all nodes, of a new authority, in steps and without a restart
+    Rotate {
+        /// It is the authority that is to go (today both are done alike)
+        #[arg(long)]
+        authority: bool,
+        #[command(flatten)]
+        sure: Sure,
+    },
     /// Lets the operator do nothing that stops a pod or moves data, until resume
-    Pause,
-    /// Lets the operator work again
+    Pause {
+        /// Let it do nothing at all but say what it would do (`kubectl dynamo plan`)
+        #[arg(long)]
+        plan_only: bool,
+    },
+    /// Lets the operator work again after pause
     Resume,
     /// Forwards a port of this machine to the nodes, until Ctrl-C
     Forward {

@@ -3,7 +3,7 @@
 
 use std::io::{self, BufRead, IsTerminal, Write};
 
-use dynamo_crd::{DynamoCluster, Replacement, names, status::NodeStatus};
+use dynamo_crd::{DynamoCluster, Replacement, TlsMode, names, status::NodeStatus};
 use k8s_openapi::{
     api::core::v1::{Node, PersistentVolumeClaim},
     apimachinery::pkg::apis::meta::v1::Time,
@@ -91,17 +91,48 @@ pub async fn cancel(target: &Target) -> Result<(), Failure> {
     say("taken back; what has begun is finished, since half of it would be worse")
 }
 
-pub async fn pause(target: &Target, pause: bool) -> Result<(), Failure> {
-    if target.cluster.spec.maintenance.pause == pause {
-        return say(if pause { "it is paused already" } else { "it is not paused" });
+pub async fn rotate(target: &Target, authority: bool, sure: &Sure) -> Result<(), Failure> {
+    let mode = target.cluster.spec.tls.mode;
+    if mode != TlsMode::OperatorCA {
+        return Err(Failure::Usage(format!(
+            "the certificates of {} are not the operator's (tls.mode {mode:?}): whoever makes them makes new ones",
+            target.name
+        )));
     }
-    edit(target, |_| Ok(Some(json!({ "pause": pause })))).await?;
-    say(match pause {
+    // New certificates come from a new authority too.
+    let what = "a new authority is made, and clients that keep a copy of the bundle have to fetch it anew before the former one goes";
+    confirm(sure, what)?;
+    let key = if authority { "caRequestedAt" } else { "certificatesRequestedAt" };
+    let now = Time(Timestamp::now());
+    edit(target, |_| Ok(Some(json!({ key: now.clone() })))).await?;
+    let what = if authority { "a new authority" } else { "new certificates" };
+    say(&format!("{what} for {}: `kubectl dynamo plan` says how far it is", target.name))
+}
+
+pub async fn pause(target: &Target, plan_only: bool) -> Result<(), Failure> {
+    let maintenance = &target.cluster.spec.maintenance;
+    if if plan_only { maintenance.plan_only } else { maintenance.pause } {
+        return say("it is paused already");
+    }
+    let key = if plan_only { "planOnly" } else { "pause" };
+    edit(target, |_| Ok(Some(json!({ key: true })))).await?;
+    say(match plan_only {
         true => {
+            "the operator only says what it would do (`kubectl dynamo plan`) until `kubectl dynamo resume`; a change of the ring that is under way goes on"
+        }
+        false => {
             "paused: no pod is stopped and no data moved by the operator until `kubectl dynamo resume`; a change of the ring that is under way goes on"
         }
-        false => "the operator works again",
     })
+}
+
+pub async fn resume(target: &Target) -> Result<(), Failure> {
+    let maintenance = &target.cluster.spec.maintenance;
+    if !maintenance.pause && !maintenance.plan_only {
+        return say("it is not paused");
+    }
+    edit(target, |_| Ok(Some(json!({ "pause": false, "planOnly": false })))).await?;
+    say("the operator works again")
 }
 
 fn known(target: &Target) -> Result<&[NodeStatus], Failure> {

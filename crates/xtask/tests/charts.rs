@@ -57,7 +57,7 @@ fn of_kind<'a>(all: &'a [Value], kind: &str) -> Vec<&'a Value> {
 }
 
 /// Each value of charts/dynamo-operator, set to something else than its default.
-const OPERATOR_VALUES: [(&str, &str); 33] = [
+const OPERATOR_VALUES: [(&str, &str); 35] = [
     ("replicas", "2"),
     ("image.repository", r#""elsewhere/operator""#),
     ("image.tag", r#""9.9.9""#),
@@ -82,6 +82,8 @@ const OPERATOR_VALUES: [(&str, &str); 33] = [
     // Seen where there is a monitor.
     ("metrics.serviceMonitor.interval", r#""7s""#),
     ("metrics.serviceMonitor.labels", r#"{"release": "prometheus"}"#),
+    ("networkPolicy.create", "false"),
+    ("networkPolicy.httpFrom", r#"[{"namespaceSelector": {}}]"#),
     ("service.annotations", r#"{"a": "b"}"#),
     ("podLabels", r#"{"team": "shop"}"#),
     ("podAnnotations", r#"{"a": "b"}"#),
@@ -244,6 +246,33 @@ fn no_right_is_given_by_a_star_and_none_on_the_spec() {
             assert_eq!(rule["verbs"], json!(["get", "list", "watch"]), "the operator never writes a spec");
         }
     }
+}
+
+#[test]
+fn every_port_of_the_operator_is_in_its_policy_and_only_nodes_reach_the_signer() {
+    let Some(helm) = Helm::find("every_port_of_the_operator_is_in_its_policy_and_only_nodes_reach_the_signer") else {
+        return;
+    };
+    let ingress = |values: &[&str]| {
+        let all = helm.template(OPERATOR, values).unwrap();
+        let [policy] = of_kind(&all, "NetworkPolicy")[..] else { panic!("{all:?}") };
+        let [deployment] = of_kind(&all, "Deployment")[..] else { panic!("{all:?}") };
+        assert_eq!(policy["spec"]["podSelector"], deployment["spec"]["selector"]);
+        assert_eq!(policy["spec"]["policyTypes"], json!(["Ingress"]));
+        let ports = deployment["spec"]["template"]["spec"]["containers"][0]["ports"].as_array().unwrap();
+        let named = ports.iter().map(|port| json!([{"port": port["name"], "protocol": port["protocol"]}]));
+        let rules = policy["spec"]["ingress"].as_array().unwrap().clone();
+        assert_eq!(rules.iter().map(|rule| rule["ports"].clone()).collect::<Vec<_>>(), named.collect::<Vec<_>>());
+        rules
+    };
+    let nodes = json!({"matchExpressions": [{"key": "dynamo-k8s.io/cluster", "operator": "Exists"}]});
+    let everywhere = ingress(&[]);
+    assert_eq!(everywhere[0]["from"], json!([{"namespaceSelector": {}, "podSelector": nodes}]));
+    assert_eq!(everywhere[1].get("from"), None);
+    let named = ingress(&[r#"namespaces=["shop","billing"]"#, r#"networkPolicy.httpFrom=[{"podSelector":{}}]"#]);
+    let these = json!([{"key": "kubernetes.io/metadata.name", "operator": "In", "values": ["shop", "billing"]}]);
+    assert_eq!(named[0]["from"][0]["namespaceSelector"]["matchExpressions"], these);
+    assert_eq!(named[1]["from"], json!([{"podSelector": {}}]));
 }
 
 #[test]

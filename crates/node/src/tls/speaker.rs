@@ -4,13 +4,16 @@ use std::{sync::Arc, time::Duration};
 
 use dynamo_ring::NodeId;
 use dynamo_tls::{Name, ServerConfig, names_of, tokio_rustls::TlsAcceptor};
-use tokio::net::TcpStream;
+use tokio::{io::AsyncWriteExt, net::TcpStream};
 use tonic::{Extensions, Status};
 
 use super::{NodeTls, ServerStream};
 
 /// Who has not shaken hands by then has something else in mind.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How long who was refused may take to hear why.
+const PARTING: Duration = Duration::from_secs(1);
 
 /// Whom a connection's certificate speaks for; of a connection in plaintext, nobody.
 #[derive(Debug, Clone, Default)]
@@ -79,13 +82,17 @@ impl Acceptor {
     /// # Errors
     /// Why not.
     pub async fn accept(&self, stream: TcpStream) -> Result<(ServerStream, Speaker), NotIn> {
-        let shaking = TlsAcceptor::from(self.config()).accept(stream);
-        let stream = tokio::time::timeout(PATIENCE, shaking).await;
-        let stream = stream.map_err(|_| NotIn::Left("no handshake in time".to_owned()))?;
-        let stream = stream.map_err(|error| match dynamo_tls::refusal(&error) {
-            Some(why) => NotIn::Refused(why),
-            None => NotIn::Left(error.to_string()),
-        })?;
+        let shaking = TlsAcceptor::from(self.config()).accept(stream).into_fallible();
+        let shaken = tokio::time::timeout(PATIENCE, shaking).await;
+        let shaken = shaken.map_err(|_| NotIn::Left("no handshake in time".to_owned()))?;
+        let stream = match shaken {
+            Ok(stream) => stream,
+            Err((error, stream)) => {
+                part(stream).await;
+                let left = || NotIn::Left(error.to_string());
+                return Err(dynamo_tls::refusal(&error).map_or_else(left, NotIn::Refused));
+            }
+        };
         let shown = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
         let names: Arc<[Name]> = shown.map(names_of).unwrap_or_default().into();
         let cluster = &self.tls.cluster;
@@ -96,4 +103,15 @@ impl Acceptor {
         }
         Ok((ServerStream::Tls(Box::new(stream)), Speaker { names: Some(names) }))
     }
+}
+
+/// Ends the connection so that the other end learns why. It may have sent its first request already (its handshake ends before
+/// ours): closed with that unread, the connection is reset, and the alert that was sent before is lost on the way.
+async fn part(mut stream: TcpStream) {
+    let parting = async {
+        stream.shutdown().await?;
+        tokio::io::copy(&mut stream, &mut tokio::io::sink()).await
+    };
+    // Whatever becomes of it, it is over.
+    let _ = tokio::time::timeout(PARTING, parting).await;
 }

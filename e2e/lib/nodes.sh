@@ -9,7 +9,15 @@ worker_of() { "$kubectl" get nodes -l "topology.kubernetes.io/zone=$1" -o jsonpa
 
 machine_dies() { hurt+=("$1"); docker kill "$1" >/dev/null; told "killed $1"; }
 machine_returns() { docker start "$1" >/dev/null; told "started $1"; }
-machine_pauses() { hurt+=("$1"); docker pause "$1" >/dev/null; told "paused $1"; }
+# A control group with processes that come and go all the time is not always frozen at the first try (control groups, version 1).
+machine_pauses() {
+  hurt+=("$1")
+  for _ in $(seq 20); do
+    if docker pause "$1" >/dev/null 2>&1; then told "paused $1"; return; fi
+    sleep 0.5
+  done
+  docker pause "$1" >/dev/null
+}
 machine_goes_on() { docker unpause "$1" >/dev/null; told "$1 goes on"; }
 
 machine_is_not_ready() {

@@ -47,18 +47,21 @@ pub fn plan(wanted: &Wanted, observed: &Observed, memory: &Memory) -> Plan {
         pdb::plan(observed, &mut plan);
         certificates::plan(observed, &mut plan);
     }
-    withhold(wanted, &mut plan);
+    withhold(wanted, observed, &mut plan);
     plan
 }
 
-/// What maintenance forbids is told, and not done.
-fn withhold(wanted: &Wanted, plan: &mut Plan) {
+/// What maintenance forbids is told, and not done. The disruption budget goes on following what the nodes say: who has asked
+/// only for a plan has not asked that others may evict what must not be evicted just then.
+fn withhold(wanted: &Wanted, observed: &Observed, plan: &mut Plan) {
     let (plan_only, paused) = (wanted.maintenance.plan_only, wanted.maintenance.paused);
     if !plan_only && !paused {
         return;
     }
-    let (withheld, actions) =
-        std::mem::take(&mut plan.actions).into_iter().partition(|action| plan_only || action.disrupts());
+    let protects = |action: &Action| matches!(action, Action::SetBudget(_)) && observed.founders.is_some();
+    let (withheld, actions) = std::mem::take(&mut plan.actions)
+        .into_iter()
+        .partition(|action| (plan_only && !protects(action)) || action.disrupts());
     (plan.withheld, plan.actions) = (withheld, actions);
     plan.wait(if plan_only { Why::PlanOnly } else { Why::Paused });
 }

@@ -116,7 +116,7 @@ impl fmt::Display for Why {
             Why::CertificatesNotLoaded { pods, what } => write!(f, "{} have not loaded {what} yet", listed(pods)),
             Why::EvictionsHeld { because } => write!(f, "no pod may be evicted now: {because}"),
             Why::Paused => f.write_str("spec.maintenance.pause is set: nothing that stops a pod or moves data is done"),
-            Why::PlanOnly => f.write_str("spec.maintenance.planOnly is set: nothing is done"),
+            Why::PlanOnly => f.write_str("spec.maintenance.planOnly is set: nothing is done, but that evictions are held back where they would do harm"),
         }
     }
 }

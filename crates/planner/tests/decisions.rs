@@ -411,6 +411,25 @@ fn a_plan_that_is_only_asked_for_writes_nothing() {
     );
 }
 
+/// Who asks what would be done does not ask to be left without protection meanwhile.
+#[test]
+fn a_cluster_whose_plan_is_only_asked_for_is_protected_from_evictions_as_ever() {
+    let mut spec = wanted(3);
+    spec.maintenance.plan_only = true;
+    let mut observed = settled(2);
+    ring(&mut observed).nodes.get_mut(&pod("a", 0)).unwrap().hints = 1;
+    let plan = planned(&spec, &observed);
+    assert_eq!(plan.actions, [Action::SetBudget(0)]);
+    assert!(!plan.withheld.is_empty() && !plan.withheld.contains(&Action::SetBudget(0)), "{plan:?}");
+    // And evictions are let again once they do no harm.
+    let mut observed = settled(2);
+    observed.budget = Some(0);
+    assert_eq!(planned(&spec, &observed).actions, [Action::SetBudget(1)]);
+    // Of one that was never founded there is nothing to protect.
+    let nothing = Observed { now_s: 1000, ..Observed::default() };
+    assert_eq!(planned(&spec, &nothing).actions, []);
+}
+
 #[test]
 fn who_can_never_hand_over_is_removed_only_while_the_others_have_everything() {
     let (spec, mut observed) = (wanted(5), settled(2));

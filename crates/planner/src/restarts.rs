@@ -152,8 +152,12 @@ fn first(ring: &RingView, absent: &BTreeSet<PodId>, outdated: &[Vec<&PodId>]) ->
     alone.find(|pod| quorum::keeps(ring, &(absent | pod))).unwrap_or_default()
 }
 
-/// The largest of the sets that begin in each zone and take from the others what the ring can do without as well.
+/// The largest of the sets that begin in each zone and take from the others what the ring can do without as well. Where there is a
+/// range that only one node serves, each restart interrupts what its node has: one at a time, so that the rest is served.
 fn largest(ring: &RingView, absent: &BTreeSet<PodId>, outdated: &[Vec<&PodId>]) -> BTreeSet<PodId> {
+    if ring.homes.iter().any(|homes| homes.len() == 1) {
+        return first(ring, absent, outdated);
+    }
     let mut best = BTreeSet::new();
     for start in 0..outdated.len() {
         let (mut away, mut chosen) = (absent.clone(), BTreeSet::new());

@@ -156,6 +156,26 @@ fn a_rollout_begins_with_one_pod_and_goes_on_by_zones() {
     world.stays_settled();
 }
 
+/// What each restart interrupts is interrupted one node at a time: no other replica serves it meanwhile.
+#[test]
+fn where_each_key_has_one_replica_nodes_restart_one_at_a_time() {
+    let mut world = World::new(7, wanted(6, 1), "abc", 1);
+    world.settle(600);
+    world.wanted.template = "two".to_owned();
+    let (mut restarted, mut last) = (Vec::new(), world.kube.turn.last);
+    for _ in 0..1200 {
+        world.step();
+        if let Some(turn) = world.kube.turn.turn.as_ref().filter(|turn| turn.id > last) {
+            last = turn.id;
+            let Work::Restart { pods, .. } = &turn.work else { panic!("{turn:?}") };
+            restarted.push(pods.len());
+        }
+    }
+    assert_eq!(restarted, [1; 6]);
+    assert!(world.is_settled().is_ok());
+    world.stays_settled();
+}
+
 #[test]
 fn a_bad_image_stops_after_the_first_pod_and_the_reverted_spec_gets_through() {
     let mut world = settled(6);

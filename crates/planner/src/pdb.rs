@@ -5,14 +5,15 @@ use crate::{
     observed::Observed,
     quorum,
     turn::Work,
+    wanted::Wanted,
     why::Why,
 };
 
 /// One pod, whichever it is, as long as each range keeps its quorum without it and no hint waits to be delivered; or none.
 /// Pods that are not ready may always be evicted (`unhealthyPodEvictionPolicy: AlwaysAllow`), so that no broken node holds a
 /// drain up.
-pub fn plan(observed: &Observed, plan: &mut Plan) {
-    let held = held(observed);
+pub fn plan(wanted: &Wanted, observed: &Observed, plan: &mut Plan) {
+    let held = held(observed, work(wanted, observed, plan));
     let allowed = u32::from(held.is_none());
     if let Some(because) = held {
         plan.wait(Why::EvictionsHeld { because });
@@ -22,10 +23,21 @@ pub fn plan(observed: &Observed, plan: &mut Plan) {
     }
 }
 
+/// What is being done, or begins with this plan: between two turns that follow each other nobody is let in for a moment.
+fn work<'a>(wanted: &Wanted, observed: &'a Observed, plan: &'a Plan) -> Option<&'a Work> {
+    let begins = |action: &'a Action| match action {
+        Action::TakeTurn { turn, .. } => Some(&turn.work),
+        _ => None,
+    };
+    let withheld = wanted.maintenance.plan_only || wanted.maintenance.paused;
+    let next = plan.actions.iter().find_map(begins).filter(|_| !withheld);
+    observed.turn.turn.as_ref().map(|turn| &turn.work).or(next)
+}
+
 /// Why nobody may be evicted.
-fn held(observed: &Observed) -> Option<&'static str> {
+fn held(observed: &Observed, work: Option<&Work>) -> Option<&'static str> {
     let Some(ring) = &observed.ring else { return Some("no node answers") };
-    match observed.turn.turn.as_ref().map(|turn| &turn.work) {
+    match work {
         None | Some(Work::Ring) => {}
         Some(Work::Restart { .. }) => return Some("pods are being restarted"),
         Some(Work::Shrink { .. }) => return Some("pods that left are being taken away"),

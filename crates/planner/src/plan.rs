@@ -44,7 +44,7 @@ pub fn plan(wanted: &Wanted, observed: &Observed, memory: &Memory) -> Plan {
             all.tell(&shape, &mut plan);
             all.turn(&shape, &mut plan);
         }
-        pdb::plan(observed, &mut plan);
+        pdb::plan(wanted, observed, &mut plan);
         certificates::plan(observed, &mut plan);
     }
     withhold(wanted, observed, &mut plan);

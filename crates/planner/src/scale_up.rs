@@ -20,7 +20,7 @@ use crate::{
 pub fn plan(wanted: &Wanted, observed: &Observed, shape: &Shape, plan: &mut Plan) {
     let retired = retired(observed);
     // While no node answers it is not known who left: nobody is told otherwise by that.
-    if observed.ring.is_some() && observed.retired != retired {
+    if observed.ring.as_ref().is_some_and(|ring| is_to_be_told(observed, shape, ring, &retired)) {
         plan.act(Action::Retire(retired));
     }
     for set in shape.sets(observed) {
@@ -50,6 +50,15 @@ fn retired(observed: &Observed) -> BTreeMap<PodId, u64> {
         *last = life.max(*last);
     }
     retired
+}
+
+/// Whether nodes are to be told of lives that they were not told of: of all that leave together once the last of them has left, but
+/// at once where a pod is wanted again. What nobody needs to be told any more goes with the next such write: a later disk of
+/// that pod has a later life, which no earlier one concerns.
+fn is_to_be_told(observed: &Observed, shape: &Shape, ring: &RingView, retired: &BTreeMap<PodId, u64>) -> bool {
+    let lacks = |(pod, life): &(&PodId, &u64)| observed.retired.get(*pod).is_none_or(|told| told < *life);
+    let mut lacking = retired.iter().filter(lacks).peekable();
+    lacking.peek().is_some() && (ring.leavers.is_empty() || lacking.any(|(pod, _)| shape.wants(pod)))
 }
 
 /// So many pods the ring needs: its members, and those who join, leave, or still hand over.

@@ -96,6 +96,33 @@ fn a_smaller_cluster_deletes_disks_as_the_policy_says() {
     }
 }
 
+/// Writes that disturb nobody are still writes, to each of which all who watch are told.
+#[test]
+fn a_smaller_cluster_is_written_down_once() {
+    let of = |world: &mut World, replicas| {
+        world.wanted.replicas = replicas;
+        let (mut retired, mut budgets) = (Vec::new(), Vec::new());
+        for _ in 0..900 {
+            world.step();
+            for (action, _) in &world.carried {
+                match action {
+                    Action::Retire(lives) => retired.push(lives.len()),
+                    Action::SetBudget(allowed) => budgets.push(*allowed),
+                    _ => {}
+                }
+            }
+        }
+        assert!(world.is_settled().is_ok());
+        (retired, budgets)
+    };
+    for policy in [Reclaim::Delete, Reclaim::Retain] {
+        let mut world = settled(9);
+        world.run(60);
+        world.wanted.storage.on_scale_down = policy;
+        assert_eq!(of(&mut world, 3), (vec![6], vec![0, 1]), "{policy:?}: {}", world.log.join("\n"));
+    }
+}
+
 #[test]
 fn a_disk_that_was_kept_begins_another_life() {
     let mut world = settled(6);

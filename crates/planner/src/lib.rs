@@ -36,7 +36,7 @@ mod zones;
 
 pub use action::{Action, Edit, PARKED, Plan};
 pub use memory::{Fact, Memory};
-pub use names::{PodId, Uid, Version, listed};
+pub use names::{PodId, Uid, Version, listed, said_of};
 pub use observed::{
     ChangeView, ClaimView, Founders, HostView, Mark, NodeView, Observed, PodView, ReceiptView, RingView, SetView,
 };

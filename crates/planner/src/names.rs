@@ -30,6 +30,11 @@ pub type Uid = String;
 /// The API server's version of an object (`resourceVersion`); every write changes it.
 pub type Version = String;
 
+/// What is said of one of them, or else of several.
+pub fn said_of<'a>(count: usize, one: &'a str, several: &'a str) -> &'a str {
+    if count == 1 { one } else { several }
+}
+
 /// Names in words: "a, b and c".
 pub fn listed(names: impl IntoIterator<Item = impl fmt::Display>) -> String {
     let mut names: Vec<String> = names.into_iter().map(|name| name.to_string()).collect();

@@ -2,7 +2,7 @@
 
 use crate::{
     action::Plan,
-    names::{PodId, listed},
+    names::{PodId, listed, said_of},
     observed::Observed,
     quorum,
     why::Why,
@@ -100,7 +100,11 @@ fn safe(observed: &Observed) -> Condition {
             kind,
             false,
             "ReplicasMissing",
-            format!("{} have not all that they should", listed(lacking)),
+            format!(
+                "{} {} should",
+                listed(&lacking),
+                said_of(lacking.len(), "has not all that it", "have not all that they")
+            ),
         );
     }
     let hints: u64 = ring.nodes.values().map(|node| node.hints).sum();
@@ -113,7 +117,8 @@ fn safe(observed: &Observed) -> Condition {
         );
     }
     if !ring.leavers.is_empty() {
-        let message = format!("{} have left and still hand over", listed(&ring.leavers));
+        let hand_over = said_of(ring.leavers.len(), "has left and still hands over", "have left and still hand over");
+        let message = format!("{} {hand_over}", listed(&ring.leavers));
         return Condition::new(kind, false, "HandingOver", message);
     }
     Condition::new(kind, true, "AllReplicas", "every replica of every range is there".to_owned())

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use crate::{
-    names::{PodId, listed},
+    names::{PodId, listed, said_of},
     words::{about, within},
 };
 
@@ -93,7 +93,7 @@ impl fmt::Display for Why {
             Why::DiskLeft { pod } => write!(f, "{pod} has the disk that left the ring with it: it joins once it runs on an empty one"),
             Why::DiskGoes { pod } => write!(f, "the volume of the earlier {pod} is being deleted before there is another {pod}"),
             Why::LeaverIsDown { pod } => write!(f, "{pod} is to leave and does not answer: start it, so that it hands over what it has, or give its disk up with `kubectl dynamo replace {pod}`"),
-            Why::TooFewWouldStay { members, n } => write!(f, "{members} nodes would stay, and each key has {n} replicas: leaving waits for those that are to join"),
+            Why::TooFewWouldStay { members, n } => write!(f, "{members} {} would stay, and each key has {n} replicas: leaving waits for those that are to join", said_of(*members, "node", "nodes")),
             Why::RemovalWouldLose { pod } => write!(f, "{pod} is gone for good, but without it too few whole replicas of some ranges are left: waiting for the others; if they will not return, accept the loss with `dynamo node remove {pod} --accept-loss`, as docs/OPERATIONS.md shows"),
             Why::StillMember { pod } => write!(f, "{pod} is still in the ring"),
             Why::HandsOver { pod } => write!(f, "{pod} has left the ring and still hands over what it has"),
@@ -102,18 +102,21 @@ impl fmt::Display for Why {
             Why::MachineGone { pod, host, left_s } => write!(f, "the volume of {pod} is on machine {host}, which is gone: its disk is given up within {}", within(*left_s)),
             Why::OnlyCopies { pod } => write!(f, "the disk of {pod} is lost or to be given up, but too few whole replicas of some ranges are elsewhere: waiting for the others"),
             Why::ReplacementWouldBreakQuorum { pod } => write!(f, "giving {pod} an empty disk now would leave ranges without their quorum: waiting for the others"),
-            Why::Refilling { pods } => write!(f, "{} are being filled from their replicas", listed(pods)),
+            Why::Refilling { pods } => write!(f, "{} {} replicas", listed(pods), said_of(pods.len(), "is being filled from its", "are being filled from their")),
             Why::HintsUndelivered { hints } => write!(f, "{} hints are not delivered yet: restarts wait for them", about(*hints)),
-            Why::NodesBehind { pods } => write!(f, "{} have not heard of the present ring yet: restarts wait for them", listed(pods)),
-            Why::UpdatedNotReady { pods } => write!(f, "{} were restarted for the present template and are not ready: no other node is restarted; look at their logs, and correct or revert the spec", listed(pods)),
+            Why::NodesBehind { pods } => write!(f, "{} {} not heard of the present ring yet: restarts wait for {}", listed(pods), said_of(pods.len(), "has", "have"), said_of(pods.len(), "it", "them")),
+            Why::UpdatedNotReady { pods } => {
+                let (were, are) = (said_of(pods.len(), "was", "were"), said_of(pods.len(), "is", "are"));
+                write!(f, "{} {were} restarted for the present template and {are} not ready: no other node is restarted; look at {} logs, and correct or revert the spec", listed(pods), said_of(pods.len(), "its", "their"))
+            },
             Why::RestartWouldBreakQuorum { pod, down } => write!(f, "restarting {pod} would leave ranges without their quorum while {} can't serve", listed(down)),
             Why::TurnBegins { what } => write!(f, "{what}: begins in some seconds, once nothing of an earlier turn can be under way any more"),
             Why::InTurn { what } => write!(f, "{what}"),
             Why::VolumesCannotGrow => f.write_str("the volumes' storage class does not allow them to grow: set allowVolumeExpansion in the class, or set spec.storage.size back"),
-            Why::VolumesGrow { pods } => write!(f, "the volumes of {} are asked to grow", listed(pods)),
+            Why::VolumesGrow { pods } => write!(f, "the {} asked to grow", said_of(pods.len(), &format!("volume of {} is", listed(pods)), &format!("volumes of {} are", listed(pods)))),
             Why::GrowthWaitsForRollout { set } => write!(f, "StatefulSet {set} is made anew with larger claims once its rollout is through and nothing else is under way"),
-            Why::DiskRefuses { pods } => write!(f, "the disks of {} take no writes (full or failing): raise spec.storage.size, or replace the disk", listed(pods)),
-            Why::CertificatesNotLoaded { pods, what } => write!(f, "{} have not loaded {what} yet", listed(pods)),
+            Why::DiskRefuses { pods } => write!(f, "the {} no writes (full or failing): raise spec.storage.size, or replace the disk", said_of(pods.len(), &format!("disk of {} takes", listed(pods)), &format!("disks of {} take", listed(pods)))),
+            Why::CertificatesNotLoaded { pods, what } => write!(f, "{} {} not loaded {what} yet", listed(pods), said_of(pods.len(), "has", "have")),
             Why::EvictionsHeld { because } => write!(f, "no pod may be evicted now: {because}"),
             Why::Paused => f.write_str("spec.maintenance.pause is set: nothing that stops a pod or moves data is done"),
             Why::PlanOnly => f.write_str("spec.maintenance.planOnly is set: nothing is done, but that evictions are held back where they would do harm"),

@@ -5,23 +5,25 @@ use std::fmt;
 use crate::{
     action::{Action, Edit},
     certificates::Step,
-    names::listed,
+    names::{listed, said_of},
     observed::Mark,
 };
 
 impl fmt::Display for Action {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Action::RecordZones(zones) => write!(f, "note that the zones are {}", listed(zones)),
+            Action::RecordZones(zones) => {
+                write!(f, "note that the {} {}", said_of(zones.len(), "zone is", "zones are"), listed(zones))
+            }
             Action::CreateFounders(founders) => {
                 let counts = founders.zones.iter().map(|(zone, count)| format!("{count} in {zone}"));
                 write!(f, "found the cluster with {}", listed(counts))
             }
-            Action::CreateSet { set, replicas, .. } => write!(f, "create StatefulSet {set} with {replicas} pods"),
-            Action::RaiseSet { set, to, .. } => write!(f, "raise StatefulSet {set} to {to} pods"),
+            Action::CreateSet { set, replicas, .. } => write!(f, "create StatefulSet {set} with {}", pods(*replicas)),
+            Action::RaiseSet { set, to, .. } => write!(f, "raise StatefulSet {set} to {}", pods(*to)),
             Action::ShrinkSet { set, to, cleared, .. } => {
-                let pods = cleared.iter().map(|cleared| cleared.pod());
-                write!(f, "shrink StatefulSet {set} to {to} pods: {} may go", listed(pods))
+                let going = cleared.iter().map(|cleared| cleared.pod());
+                write!(f, "shrink StatefulSet {set} to {}: {} may go", pods(*to), listed(going))
             }
             Action::DeleteSet { set, orphan: true, .. } => {
                 write!(f, "remake StatefulSet {set} with larger claims; its pods stay")
@@ -44,10 +46,14 @@ impl fmt::Display for Action {
             Action::EndTurn { id, .. } => write!(f, "end turn {id}"),
             Action::ChangeRing { edits, .. } => write!(f, "change the ring: {}", listed(edits)),
             Action::CancelChange { id } => write!(f, "take change {id} of the ring back"),
-            Action::SetBudget(allowed) => write!(f, "let {allowed} pods be evicted at a time"),
+            Action::SetBudget(allowed) => write!(f, "let {} be evicted at a time", pods(*allowed)),
             Action::Certificates(step) => write!(f, "{step}"),
         }
     }
+}
+
+fn pods(count: u32) -> String {
+    format!("{count} {}", said_of(count as usize, "pod", "pods"))
 }
 
 fn of_disk(mark: &Option<Mark>) -> &'static str {
@@ -107,6 +113,31 @@ pub(crate) fn within(seconds: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_said_of_one_is_said_otherwise_of_several() {
+        use crate::{names::PodId, why::Why};
+
+        let pods = |count: u32| (0..count).map(|ordinal| PodId::new("c-a", ordinal)).collect::<Vec<_>>();
+        let behind = |count| Why::NodesBehind { pods: pods(count) }.to_string();
+        assert_eq!(behind(1), "c-a-0 has not heard of the present ring yet: restarts wait for it");
+        assert_eq!(behind(2), "c-a-0 and c-a-1 have not heard of the present ring yet: restarts wait for them");
+        let updated = |count| Why::UpdatedNotReady { pods: pods(count) }.to_string();
+        assert!(
+            updated(1).contains("was restarted") && updated(1).contains("is not ready") && updated(1).contains("its")
+        );
+        assert!(updated(2).contains("were restarted") && updated(2).contains("are not ready"));
+        let full = |count| Why::DiskRefuses { pods: pods(count) }.to_string();
+        assert!(full(1).starts_with("the disk of c-a-0 takes no writes"), "{}", full(1));
+        assert!(full(2).starts_with("the disks of c-a-0 and c-a-1 take no writes"), "{}", full(2));
+        let grows = |count| Why::VolumesGrow { pods: pods(count) }.to_string();
+        assert_eq!(
+            [grows(1), grows(2)],
+            ["the volume of c-a-0 is asked to grow", "the volumes of c-a-0 and c-a-1 are asked to grow"]
+        );
+        let raise = |to| Action::RaiseSet { set: "c-a".to_owned(), to, version: String::new() }.to_string();
+        assert_eq!([raise(1), raise(2)], ["raise StatefulSet c-a to 1 pod", "raise StatefulSet c-a to 2 pods"]);
+    }
 
     #[test]
     fn what_changes_all_the_time_is_told_in_few_words() {

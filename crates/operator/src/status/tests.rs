@@ -220,7 +220,7 @@ fn why_pods_do_not_come_is_told_before_that_they_do_not_serve_and_behind_what_is
     let degraded = status.condition(ConditionKind::Degraded).unwrap();
     assert_eq!(degraded.reason, "UpdatedNotReady");
     assert!(degraded.message.ends_with("; no machine takes it"), "{degraded:?}");
-    assert!(status.summary.contains("were restarted for the present template"), "{}", status.summary);
+    assert!(status.summary.contains("shop-c-0 was restarted for the present template"), "{}", status.summary);
 }
 
 #[test]

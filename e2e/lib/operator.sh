@@ -92,6 +92,45 @@ has_nodes() {
   [ "${serving:-0} $pods" = "$2 $2" ] || { echo "${serving:-0} nodes serve, there are $pods pods, and $2 are wanted"; return 1; }
 }
 
+# degraded_for NAME REASON [WORDS]: a person is wanted, for that reason, and told so in words that have these. For wait_for.
+degraded_for() {
+  k get dynamocluster "$1" -o json | jq -r --arg reason "$2" --arg words "${3:-}" '
+    ([.status.conditions[]? | select(.type == "Degraded")] | first) as $found
+    | if $found.status == "True" and $found.reason == $reason and ($found.message | contains($words)) then $found.message
+      else "Degraded is \($found.status // "not told"), \($found.reason // ""): \($found.message // "")", halt_error(1) end'
+}
+
+# event_told NAME REASON [WORDS]: there is an event of the cluster, in words that have these. For wait_for.
+event_told() {
+  local words
+  words=$(k get events --field-selector "involvedObject.kind=DynamoCluster,involvedObject.name=$1,reason=$2" -o json |
+    jq -r '.items[].message')
+  [[ -n $words && $words == *"${3:-}"* ]] || { echo "no event $2 with '${3:-}'; what there is: $(tr '\n' ';' <<<"$words")"; return 1; }
+}
+
+# tells WORDS COMMAND...: what it prints has these words, however it ends. For wait_for.
+tells() {
+  local said words=$1
+  shift
+  said=$("$@" 2>&1) || true
+  [[ $said == *"$words"* ]] || { echo "nothing of '$words', but: $(tail -n 3 <<<"$said" | tr '\n' ' ')"; return 1; }
+}
+
+# refused CODE WORDS COMMAND...: it ends with that code, or any but 0, and a sentence that has these words.
+refused() {
+  local code=0 said wanted=$1 words=$2
+  shift 2
+  said=$("$@" 2>&1 </dev/null) || code=$?
+  [ "$code" -ne 0 ] || fails "'$*' was not refused, and said '$said'"
+  [ "$wanted" = any ] || is "$code" "$wanted" "the exit code of '$*', which said '$said'"
+  [[ $said == *"$words"* ]] || fails "'$*' said '$said', and nothing of '$words'"
+}
+
+# The claim of a node, and the pods of a cluster: which they are, not what they are called.
+claim_of() { k get pvc "data-$1" -o jsonpath='{.metadata.uid}'; }
+life_of() { k get pod "$1" -o jsonpath='{.metadata.uid}'; }
+lives_of() { k get pods -l "dynamo-k8s.io/cluster=$1" -o jsonpath='{.items[*].metadata.uid}'; }
+
 # What a node says of the cluster. Its pod has the bundle.
 asked() { # POD COMMAND...
   local pod=$1

@@ -3,13 +3,19 @@
 # checkers. It runs on the control plane's machine, which no scenario hurts. Sourced by lib/scenario.
 # shellcheck disable=SC2154
 
-# witness_begins SERVICE [ARGUMENT...]: it writes from now on; in TLS, where the cluster has a bundle.
+# witness_begins SERVICE [ARGUMENT...]: it writes from now on; in TLS, where the cluster has a bundle, and showing a token where
+# witness_token=SECRET/KEY says which.
 witness_begins() {
   local endpoint=$1:7400 arguments='' argument trust='' mount='' volume=''
   if k get configmap "$1-trust" >/dev/null 2>&1; then
     trust=', {name: DYNAMO_TLS_CA, value: /trust/ca.crt}'
     mount=', {name: trust, mountPath: /trust, readOnly: true}'
     volume=", {name: trust, configMap: {name: $1-trust}}"
+  fi
+  if [ -n "${witness_token:-}" ]; then
+    trust+=", {name: DYNAMO_TOKEN_FILE, value: /token/${witness_token#*/}}"
+    mount+=', {name: token, mountPath: /token, readOnly: true}'
+    volume+=", {name: token, secret: {secretName: ${witness_token%/*}}}"
   fi
   shift
   for argument in "$@"; do arguments+=", \"$argument\""; done

@@ -1,7 +1,5 @@
 # shellcheck shell=bash disable=SC2154
 # A pod is deleted, one is killed without a warning, and one loses its volume claim with it.
-life_of() { k get dynamocluster shop -o jsonpath="{.status.nodes[?(@.name=='$1')].incarnation}"; }
-claim_of() { k get pvc "data-$1" -o jsonpath='{.metadata.uid}'; }
 # Another claim than before, and all is well: for wait_for.
 has_another_disk() { # NODE CLAIM
   [ "$(claim_of "$1")" != "$2" ] || { echo "data-$1 is still the claim that was deleted"; return 1; }

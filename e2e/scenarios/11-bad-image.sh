@@ -13,7 +13,9 @@ cluster_begins shop 6 <<<'storage: {size: 1Gi}'
 begins "the image is one that is not there"
 began=$SECONDS
 cluster_edited shop '{"image": "dynamo-k8s/node:not-there"}'
-wait_for 240 "it is told that a person has to do something" has_condition shop Degraded True
+wait_for 240 "it is told that the image can't be pulled" degraded_for shop ImageNotPulled dynamo-k8s/node:not-there
+wait_for 60 "an event says that it began" event_told shop Restarting
+wait_for 60 "an event says that it can't be pulled" event_told shop Degraded dynamo-k8s/node:not-there
 figure bad-image-to-degraded-s $((SECONDS - began))
 # Time for whoever would go on all the same, and for pods of other zones that restart on their own.
 for pod in shop-a-0 shop-b-0; do

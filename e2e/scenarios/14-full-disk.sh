@@ -20,7 +20,9 @@ pods=$(k get pods -l dynamo-k8s.io/cluster=shop -o jsonpath='{.items[*].metadata
 
 begins "the disk of shop-b-0 is full"
 small_is_filled b 4
-wait_for 120 "it is told, with what to do" has_condition shop Degraded True
+wait_for 120 "it is told, with what to do" degraded_for shop DiskRefuses "the disks of shop-b-0 take no writes"
+wait_for 60 "an event says so" event_told shop DiskFull shop-b-0
+is "$(k get dynamocluster shop -o jsonpath="{.status.nodes[?(@.disk!='Ok')].name}")" shop-b-0 "nodes whose disk is not well"
 told "$(k get dynamocluster shop -o jsonpath='{.status.summary}')"
 witness_writes 200
 
@@ -31,6 +33,7 @@ wait_for 120 "each claim asks for it" claims_want 900Mi
 for zone in a b c; do small_grows $zone 900; done
 wait_for 240 "each claim has it" claims_have 900Mi
 wait_for 240 "three nodes serve, and nothing is left to do" has_nodes shop 3
+wait_for 60 "an event says that it is well again" event_told shop DiskOk shop-b-0
 figure grown-s $((SECONDS - began))
 is "$(k get pods -l dynamo-k8s.io/cluster=shop -o jsonpath='{.items[*].metadata.uid}')" "$pods" "the pods: none was restarted"
 is "$(k get statefulset shop-b -o jsonpath='{.spec.volumeClaimTemplates[0].spec.resources.requests.storage}' | numfmt --from=auto)" "$(numfmt --from=auto 900Mi)" "what the StatefulSet says of claims"

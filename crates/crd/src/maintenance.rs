@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 #[serde(rename_all = "camelCase")]
 pub struct Maintenance {
     /// Whether the operator only says in status.plan what it would do, and does nothing. Default false. What was begun in
-    /// the ring goes on.
+    /// the ring goes on, and evictions are held back as ever.
     #[serde(default)]
     pub plan_only: bool,
     /// Whether the operator stops no pod, moves no data and deletes no disk, so that somebody may work by hand. Default false.

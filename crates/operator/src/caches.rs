@@ -42,7 +42,8 @@ use crate::{
 /// So many clusters may wait to be looked at; whoever finds the queue full waits, and with it its watch.
 const QUEUE: usize = 1024;
 
-/// What is kept of one kind.
+/// What is kept of one kind. A clone is another view of the same.
+#[derive(Clone)]
 pub struct Cache<K: Kind> {
     scopes: Vec<Scope<K>>,
 }
@@ -52,6 +53,7 @@ pub trait Kind: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + 
 
 impl<K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static> Kind for K {}
 
+#[derive(Clone)]
 struct Scope<K: Kind> {
     /// None: all of them.
     namespace: Option<String>,

@@ -14,7 +14,7 @@ use dynamo_planner::Memory;
 use kube::{Client, ResourceExt};
 
 use crate::{
-    authority::{Authority, Serving},
+    authority::{Authority, Serving, Watched},
     caches::Caches,
     events::Recorder,
     render::Release,
@@ -55,7 +55,8 @@ impl Context {
         let memories = Memories::default();
         let service_monitors = AtomicBool::new(false);
         let serving = Serving::new(client.clone(), &settings.namespace, &settings.signer_host());
-        let authority = Authority::new(client.clone(), serving.clone());
+        let watched = Watched { secrets: caches.secrets.clone(), config_maps: caches.config_maps.clone() };
+        let authority = Authority::new(client.clone(), serving.clone()).watching(watched);
         let recorder = Recorder::new(client.clone(), &settings.identity);
         Context {
             client,

@@ -20,7 +20,7 @@ use kube::{
 use tokio::time::sleep;
 
 use crate::{
-    act::{self, ActError, Done, Dropped},
+    act::{self, ActError, Done, Dropped, right_that_lacks},
     apply::{self, ApplyError},
     authority::AuthorityError,
     caches::{Missing, Queue, Watches},
@@ -237,9 +237,9 @@ fn reason(error: &TendError) -> &'static str {
         TendError::Observe(ObserveError::Size(_)) => "SizeUnreadable",
         TendError::Observe(ObserveError::Clash(_)) => "NameIsTaken",
         TendError::Act(error) => error.reason(),
-        TendError::Apply(_) => "NotApplied",
+        TendError::Apply(error) => error.reason(),
         TendError::Authority(error) | TendError::Observe(ObserveError::Authority(error)) => match error {
-            AuthorityError::Api { source: kube::Error::Api(status), .. } if status.code == 403 => "Forbidden",
+            AuthorityError::Api { source, .. } if right_that_lacks(source).is_some() => "Forbidden",
             AuthorityError::NotOurs { .. } => "NotOurs",
             _ => "Certificates",
         },

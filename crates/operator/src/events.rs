@@ -136,7 +136,10 @@ fn of_node(former: &NodeStatus, node: &NodeStatus) -> Vec<Told> {
         (before, NodeState::Down) if before != NodeState::Down => {
             told.push(Told::warning("NodeDown", format!("nobody reaches {name}: others stand in for it")));
         }
-        (NodeState::Down, NodeState::Serving) => {
+        (before, NodeState::Suspect) if ![NodeState::Down, NodeState::Suspect].contains(&before) => {
+            told.push(Told::warning("NodeSuspect", format!("some nodes do not reach {name}: it is not relied on")));
+        }
+        (NodeState::Down | NodeState::Suspect, NodeState::Serving) => {
             told.push(Told::normal("NodeBack", format!("{name} serves again")));
         }
         (NodeState::Joining, NodeState::Serving) => {

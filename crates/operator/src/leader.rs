@@ -4,7 +4,10 @@
 //! not do the same work. So it is small: the Lease is taken and renewed by compare-and-set, and who does not hold it counts
 //! by its own clock how long it has seen no renewal. Clocks of two machines are never compared.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::{Mutex, PoisonError},
+    time::{Duration, Instant},
+};
 
 use k8s_openapi::{
     api::coordination::v1::{Lease, LeaseSpec},
@@ -30,6 +33,8 @@ pub struct Leadership {
     name: String,
     identity: String,
     lasts: Duration,
+    /// The Lease as this operator wrote it last: whoever renews it needs not read it first.
+    written: Mutex<Option<Lease>>,
 }
 
 /// What was last seen of a Lease that somebody else holds.
@@ -42,7 +47,8 @@ impl Leadership {
     /// The Lease of this name, to be held under this identity.
     pub fn new(client: Client, namespace: &str, name: &str, identity: &str) -> Leadership {
         let api = Api::namespaced(client, namespace);
-        Leadership { api, name: name.to_owned(), identity: identity.to_owned(), lasts: LASTS }
+        let (name, identity, written) = (name.to_owned(), identity.to_owned(), Mutex::default());
+        Leadership { api, name, identity, lasts: LASTS, written }
     }
 
     /// Waits until this operator holds the Lease.
@@ -102,7 +108,7 @@ impl Leadership {
         let Some(lease) = self.api.get_opt(&self.name).await? else {
             let metadata = ObjectMeta { name: Some(self.name.clone()), ..ObjectMeta::default() };
             let lease = Lease { metadata, spec: Some(self.spec(0)) };
-            return taken(self.api.create(&PostParams::default(), &lease).await);
+            return self.taken(self.api.create(&PostParams::default(), &lease).await);
         };
         let free = holder(&lease).is_none_or(|holder| holder.is_empty() || *holder == self.identity);
         let version = lease.resource_version();
@@ -113,18 +119,45 @@ impl Leadership {
         if free || seen.since.elapsed() >= self.lasts {
             let transitions = lease.spec.as_ref().and_then(|spec| spec.lease_transitions).unwrap_or_default();
             let lease = Lease { spec: Some(self.spec(transitions + 1)), ..lease };
-            return taken(self.api.replace(&self.name, &PostParams::default(), &lease).await);
+            return self.taken(self.api.replace(&self.name, &PostParams::default(), &lease).await);
         }
         Ok(false)
     }
 
+    /// One write, on the version that was written last. Where that is refused somebody else wrote to it since, or an answer was
+    /// lost: only then it is read.
     async fn renew(&self) -> Result<bool, kube::Error> {
-        let mut lease = self.api.get(&self.name).await?;
+        if let Some(lease) = self.known()
+            && self.renew_as(lease).await?
+        {
+            return Ok(true);
+        }
+        let lease = self.api.get(&self.name).await?;
         if holder(&lease) != Some(&self.identity) {
             return Ok(false);
         }
+        self.renew_as(lease).await
+    }
+
+    async fn renew_as(&self, mut lease: Lease) -> Result<bool, kube::Error> {
         lease.spec.get_or_insert_default().renew_time = Some(MicroTime(Timestamp::now()));
-        taken(self.api.replace(&self.name, &PostParams::default(), &lease).await)
+        self.taken(self.api.replace(&self.name, &PostParams::default(), &lease).await)
+    }
+
+    fn known(&self) -> Option<Lease> {
+        self.written.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Somebody else was faster: that is no error.
+    fn taken(&self, written: Result<Lease, kube::Error>) -> Result<bool, kube::Error> {
+        let lease = match written {
+            Ok(lease) => Some(lease),
+            Err(kube::Error::Api(status)) if status.is_conflict() || status.is_already_exists() => None,
+            Err(error) => return Err(error),
+        };
+        let is_taken = lease.is_some();
+        *self.written.lock().unwrap_or_else(PoisonError::into_inner) = lease;
+        Ok(is_taken)
     }
 
     fn spec(&self, transitions: i32) -> LeaseSpec {
@@ -142,13 +175,4 @@ impl Leadership {
 
 fn holder(lease: &Lease) -> Option<&String> {
     lease.spec.as_ref()?.holder_identity.as_ref()
-}
-
-/// Somebody else was faster: that is no error.
-fn taken(written: Result<Lease, kube::Error>) -> Result<bool, kube::Error> {
-    match written {
-        Ok(_) => Ok(true),
-        Err(kube::Error::Api(status)) if status.is_conflict() || status.is_already_exists() => Ok(false),
-        Err(error) => Err(error),
-    }
 }

@@ -127,3 +127,14 @@ fn change(change: &ViewChange) -> ChangeFacts {
     let told = change.change.clone().unwrap_or_default();
     ChangeFacts { steps: told.steps, steps_done: told.steps_done }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_node_that_some_do_not_reach_is_a_suspect() {
+        let of = |state: &str| of_node(&ViewNode { state: state.to_owned(), ..ViewNode::default() }).suspect;
+        assert_eq!(["up", "suspect", "down"].map(of), [false, true, false]);
+    }
+}

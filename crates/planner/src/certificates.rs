@@ -59,6 +59,12 @@ pub enum Step {
     Forget(String),
 }
 
+/// Whether the next step goes by what nodes are said to have loaded: then each of them is to be asked itself.
+pub fn rests_on_nodes(observed: &Observed) -> bool {
+    let Some(authorities) = &observed.authorities else { return false };
+    matches!(authorities.next(observed), Ok(Some(Step::Sign(_) | Step::Distrust(_))))
+}
+
 /// Plans the next step.
 pub fn plan(observed: &Observed, plan: &mut Plan) {
     let Some(authorities) = &observed.authorities else { return };

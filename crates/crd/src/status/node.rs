@@ -10,7 +10,7 @@ pub struct NodeStatus {
     /// Its name, which is its pod's.
     #[schemars(length(max = 63))]
     pub name: String,
-    /// Its id in the ring, a UUID. It is made of the cluster's name and its own, and stays when its disk is another.
+    /// Its id in the ring, a UUID. It is made of the cluster's name and its own, and stays the same when it gets another disk.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 36))]
     pub id: Option<String>,

@@ -6,7 +6,7 @@ use k8s_openapi::api::core::v1::PersistentVolumeClaim;
 use serde_json::json;
 
 use super::{failure::Failure, hand::Hand};
-use crate::observe::ANNOTATION_LEFT;
+use crate::{observe::ANNOTATION_LEFT, render};
 
 const CLAIMS: &str = "persistentvolumeclaims";
 
@@ -21,9 +21,9 @@ impl Hand<'_> {
         self.merge::<PersistentVolumeClaim>(CLAIMS, &claim_of(pod), patch).await
     }
 
-    /// In bytes, without a unit: nothing is rounded.
+    /// As the resource spells it: nothing is rounded.
     pub async fn grow_claim(&self, pod: &PodId, version: &str, bytes: u64) -> Result<(), Failure> {
-        let resources = json!({"requests": {"storage": bytes.to_string()}});
+        let resources = json!({"requests": {"storage": render::size(self.cluster, bytes)}});
         let patch = json!({"metadata": {"resourceVersion": version}, "spec": {"resources": resources}});
         self.merge::<PersistentVolumeClaim>(CLAIMS, &claim_of(pod), patch).await
     }

@@ -115,20 +115,30 @@ impl From<ActError> for Failure {
     }
 }
 
+/// The API server's word on a right that lacks: it names the verb, the resource and the namespace. Quotas and classes refuse with
+/// the same code.
+pub fn right_that_lacks(error: &kube::Error) -> Option<&str> {
+    match error {
+        kube::Error::Api(status) if status.is_forbidden() && status.message.contains(" cannot ") => {
+            Some(&status.message)
+        }
+        _ => None,
+    }
+}
+
 /// What the API server's answer means for a write.
 pub fn of_kube(verb: &'static str, resource: &'static str, name: &str, error: &kube::Error) -> Failure {
     let kube::Error::Api(status) = error else {
         let message = error.to_string();
         return ActError::Unreached { verb, resource, name: name.to_owned(), message }.into();
     };
-    // Not found, and there: what was seen is not what is. Quotas and classes refuse with the code of a right that lacks.
+    // Not found, and there: what was seen is not what is.
     let stale = status.is_conflict() || status.is_already_exists() || status.is_not_found();
-    let lacks_right = status.is_forbidden() && status.message.contains(" cannot ");
     if stale {
         return Dropped::Stale(format!("{resource} {name} is another by now ({})", status.message)).into();
     }
-    if lacks_right {
-        return ActError::Forbidden(status.message.clone()).into();
+    if let Some(right) = right_that_lacks(error) {
+        return ActError::Forbidden(right.to_owned()).into();
     }
     let message = status.message.clone();
     if status.code >= 500 || status.code == 429 {

@@ -27,7 +27,7 @@ use crate::{
 };
 
 use failure::Failure;
-pub use failure::{ActError, Dropped};
+pub use failure::{ActError, Dropped, right_that_lacks};
 use hand::{Hand, once};
 
 /// How long what was read may be acted on.

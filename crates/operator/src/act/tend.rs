@@ -54,7 +54,24 @@ impl Hand<'_> {
         if let Some(founders) = self.seen.objects.founders.as_ref().filter(|_| self.seen.observed.founders.is_some()) {
             mended += self.own_founders(founders).await?;
         }
+        let records = [&self.seen.objects.turn, &self.seen.objects.retired];
+        for record in records.into_iter().flatten() {
+            mended += self.own_record(record).await?;
+        }
         Ok(mended + self.mend_budget().await?)
+    }
+
+    /// One that a resource of this name has left to nobody goes with this one.
+    async fn own_record(&self, record: &ConfigMap) -> Result<usize, Failure> {
+        let controlled = record.owner_references().iter().any(|one| one.controller == Some(true));
+        if controlled || !contains(record.labels(), &names::labels(&self.cluster_name())) {
+            return Ok(0);
+        }
+        let others = record.owner_references().iter().cloned();
+        let owners: Vec<OwnerReference> = others.chain([render::owner(self.cluster)]).collect();
+        let patch = json!({"metadata": {"resourceVersion": record.resource_version(), "ownerReferences": owners}});
+        self.merge::<ConfigMap>("configmaps", &record.name_any(), patch).await?;
+        Ok(1)
     }
 
     fn mend_set(&self, set: &StatefulSet) -> Option<Value> {

@@ -44,7 +44,7 @@ impl Work<'_> {
         let call = Call { verb: "patch", resource, namespace, name: name.clone() };
         let params = PatchParams { field_manager: Some(names::FIELD_MANAGER.to_owned()), ..PatchParams::default() };
         let done = claims.patch(&name, &params, &Patch::Merge(&patch)).await;
-        done.map_err(|source| ApplyError::Api { call: call.clone(), source })?;
+        done.map_err(|source| ApplyError::of(call.clone(), source))?;
         self.changed.applied.push(call);
         Ok(())
     }

@@ -27,7 +27,7 @@ impl Work<'_> {
         let found = revisions.list(&ListParams::default().labels(&selector)).await;
         let found = found.map_err(|source| {
             let (resource, namespace) = ("controllerrevisions", self.namespace());
-            ApplyError::Api { call: Call { verb: "list", resource, namespace, name: String::new() }, source }
+            ApplyError::of(Call { verb: "list", resource, namespace, name: String::new() }, source)
         })?;
         let data = found.items.iter().filter_map(|revision| Some(&revision.data.as_ref()?.0));
         let mounted: BTreeSet<String> = data.flat_map(mounted_by_revision).collect();

@@ -8,6 +8,7 @@ mod claims;
 mod configs;
 mod contained;
 mod kinds;
+mod left;
 #[cfg(test)]
 mod real;
 
@@ -21,7 +22,10 @@ use kube::{
 };
 use serde_json::{Value, json};
 
-use crate::render::{Basis, Kind, Rendered, objects};
+use crate::{
+    act::right_that_lacks,
+    render::{Basis, Kind, Rendered, objects},
+};
 
 pub use configs::mounted_by;
 pub use contained::{contained, difference};
@@ -70,6 +74,9 @@ pub enum ApplyError {
         /// What it said.
         source: kube::Error,
     },
+    /// The operator lacks a right.
+    #[error("{0}: the object was left as it is; give the operator's ServiceAccount that right")]
+    Forbidden(String),
     /// Somebody else's object has the name.
     #[error(
         "{resource} {name} is there and is not this cluster's: it was left as it is; rename or delete it, and the operator makes \
@@ -81,6 +88,23 @@ pub enum ApplyError {
         /// Its name.
         name: String,
     },
+}
+
+impl ApplyError {
+    fn of(call: Call, source: kube::Error) -> ApplyError {
+        match right_that_lacks(&source) {
+            Some(right) => ApplyError::Forbidden(right.to_owned()),
+            None => ApplyError::Api { call, source },
+        }
+    }
+
+    /// In one CamelCase word.
+    pub fn reason(&self) -> &'static str {
+        match self {
+            ApplyError::Forbidden(_) => "Forbidden",
+            ApplyError::Api { .. } | ApplyError::NotOurs { .. } => "NotApplied",
+        }
+    }
 }
 
 /// Sees to all objects of a cluster that need no decision.
@@ -143,6 +167,10 @@ impl Work<'_> {
         };
         let Some(found) = found else { return self.apply(rendered, None).await };
         let Some(uid) = self.ours(&found) else {
+            // The next look finds it to be this cluster's, and sets right what else is another.
+            if self.take_up(rendered.kind, &rendered.name, &found).await? {
+                return Ok(());
+            }
             return Err(ApplyError::NotOurs { resource: rendered.kind.plural(), name: rendered.name.clone() });
         };
         let Some(differs) = self.difference(rendered, &found) else { return Ok(()) };
@@ -176,14 +204,14 @@ impl Work<'_> {
         }
         let call = self.call("patch", rendered.kind, &rendered.name);
         let done = self.api(rendered.kind).patch(&rendered.name, &params, &Patch::Apply(&object)).await;
-        done.map_err(|source| ApplyError::Api { call: call.clone(), source })?;
+        done.map_err(|source| ApplyError::of(call.clone(), source))?;
         self.changed.applied.push(call);
         Ok(())
     }
 
     async fn read(&self, kind: Kind, name: &str) -> Result<Option<Value>, ApplyError> {
         let found = self.api(kind).get_opt(name).await;
-        let found = found.map_err(|source| ApplyError::Api { call: self.call("get", kind, name), source })?;
+        let found = found.map_err(|source| ApplyError::of(self.call("get", kind, name), source))?;
         Ok(found.map(|object| serde_json::to_value(object).expect("what was read can be written")))
     }
 
@@ -194,11 +222,13 @@ impl Work<'_> {
             let name = found["metadata"]["name"].as_str().unwrap_or_default().to_owned();
             let made_here = found["metadata"]["annotations"].get(APPLIED).is_some();
             let going = !found["metadata"]["deletionTimestamp"].is_null();
-            if let Some(uid) = self.ours(&found)
-                && made_here
-                && !going
-                && !wanted.contains(name.as_str())
-            {
+            let Some(uid) = self.ours(&found) else {
+                if made_here && !wanted.contains(name.as_str()) {
+                    self.take_up(kind, &name, &found).await?;
+                }
+                continue;
+            };
+            if made_here && !going && !wanted.contains(name.as_str()) {
                 spare.push((name, uid));
             }
         }
@@ -229,7 +259,7 @@ impl Work<'_> {
             Ok(_) => self.changed.deleted.push(call),
             // It is gone, or another by now.
             Err(kube::Error::Api(status)) if [404, 409].contains(&status.code) => {}
-            Err(source) => return Err(ApplyError::Api { call, source }),
+            Err(source) => return Err(ApplyError::of(call, source)),
         }
         Ok(())
     }

@@ -243,14 +243,51 @@ async fn what_belongs_to_others_is_left_and_told() {
     world.api::<NetworkPolicy>("shop").get("shop").await.unwrap();
     world.api::<Service>("shop").get("shop-nodes").await.unwrap();
 
-    // A cluster that was made anew takes nothing over from the one before.
+    // What a resource owns that is there is not taken up by one that is not.
     let other = Sample::named("shop", "shop", json!({}));
     let Err(ApplyError::NotOurs { .. }) = world.pass(&other).await else { panic!("another's objects were taken over") };
 
     let nobody = world.plane.user("nobody", None).await;
     let live = Fresh { objects: vec![], sets: vec![], claims: vec![] };
     let error = beside(&nobody, &live, &sample.basis()).await.unwrap_err().to_string();
-    assert!(error.contains("get configmaps shop-config-") && error.contains("namespace shop"), "{error}");
+    for part in ["cannot get resource \"configmaps\"", "namespace \"shop\"", "give the operator's ServiceAccount"] {
+        assert!(error.contains(part), "{part} in: {error}");
+    }
+}
+
+#[tokio::test]
+async fn what_a_resource_left_behind_is_taken_up_by_the_next_of_its_name() {
+    let Some(world) = World::start("what a resource left behind").await else { return };
+    let sample = world.found("shop", json!({})).await;
+    world.pass(&sample).await.unwrap();
+    let uids = async || {
+        let found = world.fresh(&sample).await.objects;
+        found.into_iter().map(|(_, object)| object["metadata"]["uid"].clone()).collect::<Vec<_>>()
+    };
+    let before = uids().await;
+    // One is nobody's, and one was taken by somebody else meanwhile. The others are of a uid that will be no more.
+    world.edit::<Service>(&sample, "shop", json!({"metadata": {"ownerReferences": []}})).await;
+    let theirs = json!([{"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "shop", "controller": true,
+        "uid": "9a2b3c4d-0000-4000-8000-000000000000"}]);
+    world.edit::<NetworkPolicy>(&sample, "shop", json!({"metadata": {"ownerReferences": theirs}})).await;
+    world.api::<DynamoCluster>("shop").delete("shop", &DeleteParams::default()).await.unwrap();
+    let mut again = Sample::named("shop", "shop", json!({}));
+    world.store(&mut again).await;
+
+    let Err(ApplyError::NotOurs { resource, .. }) = world.pass(&again).await else { panic!("another's was taken up") };
+    assert_eq!(resource, "networkpolicies");
+    let uid = again.cluster.uid().unwrap();
+    for (kind, object) in world.fresh(&again).await.objects {
+        let owners = object["metadata"]["ownerReferences"].as_array().cloned().unwrap_or_default();
+        let taken = owners.len() == 1 && owners[0]["uid"] == *uid;
+        assert_eq!(taken, kind != Kind::NetworkPolicy, "{object}");
+    }
+    assert_eq!(uids().await, before);
+    world.edit::<NetworkPolicy>(&again, "shop", json!({"metadata": {"ownerReferences": []}})).await;
+    // Taken up by one look, and set right by the next.
+    world.pass(&again).await.unwrap();
+    world.pass(&again).await.unwrap();
+    world.is_settled(&again).await;
 }
 
 #[tokio::test]

@@ -16,6 +16,16 @@ use crate::render;
 pub const ENTRY: &str = render::CONTEXT_KEY;
 const BYTES: usize = 32;
 
+/// Whether there is nothing to make and nothing to restore.
+pub(super) async fn is_kept(objects: &Objects) -> Result<bool, AuthorityError> {
+    let first: Option<Secret> = objects.get(&names::context_key(&objects.cluster)).await?;
+    let second: Option<Secret> = objects.get(&names::authority(&objects.cluster)).await?;
+    let (Some(first), Some(second)) = (first, second) else { return Ok(false) };
+    let (has, copied) = (first.data().remove(ENTRY), second.data().remove(CONTEXT_KEY));
+    let owned = objects.is_rightly_owned(&first) && objects.is_rightly_owned(&second);
+    Ok(owned && has == copied && has.is_some_and(|key| is_key(&key)))
+}
+
 /// Makes and restores it. Whether the authority's own object was written.
 pub(super) async fn keep(objects: &Objects) -> Result<bool, AuthorityError> {
     let (mounted, copy) = (names::context_key(&objects.cluster), names::authority(&objects.cluster));

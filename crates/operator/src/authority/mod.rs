@@ -32,7 +32,7 @@ use kube::ResourceExt;
 pub use ca::Unusable;
 pub use credentials::Credentials;
 pub use names::any_node;
-pub use objects::{AuthorityError, Call};
+pub use objects::{AuthorityError, Call, Watched};
 pub use requester::AUDIENCE;
 pub use serving::{Serving, wall_s};
 pub use state::{CONTEXT_KEY, SIGNER_KEY, SIGNING_KEY, State, TRUST_KEY};
@@ -41,6 +41,8 @@ pub use state::{CONTEXT_KEY, SIGNER_KEY, SIGNING_KEY, State, TRUST_KEY};
 pub struct Authority {
     client: kube::Client,
     serving: Arc<Serving>,
+    /// What is looked at; None: the API server itself.
+    watched: Option<Watched>,
     /// By the cluster's uid.
     shown: Mutex<BTreeMap<String, Arc<Credentials>>>,
 }
@@ -66,7 +68,12 @@ pub enum Shown {
 impl Authority {
     /// With the certificate of the signer, which all clusters' bundles are told.
     pub fn new(client: kube::Client, serving: Arc<Serving>) -> Self {
-        Self { client, serving, shown: Mutex::default() }
+        Self { client, serving, watched: None, shown: Mutex::default() }
+    }
+
+    /// The same, which looks at these caches. What is to be written is planned on what the API server says.
+    pub fn watching(self, watched: Watched) -> Self {
+        Self { watched: Some(watched), ..self }
     }
 
     /// Reads what there is; writes nothing.
@@ -77,7 +84,7 @@ impl Authority {
         if cluster.spec.tls.mode != TlsMode::OperatorCA {
             return Ok(Seen { state: None });
         }
-        let state = objects::Objects::of(&self.client, cluster)?.read().await?;
+        let state = objects::Objects::of(&self.client, cluster)?.watched(self.watched.clone()).read().await?;
         Ok(Seen { state: Some(state) })
     }
 
@@ -88,15 +95,22 @@ impl Authority {
     /// The API server refuses, or somebody else owns an object of this name.
     pub async fn mend(&self, cluster: &DynamoCluster, seen: &Seen) -> Result<bool, AuthorityError> {
         let objects = objects::Objects::of(&self.client, cluster)?;
-        if context_key::keep(&objects).await? {
+        let heard = objects::Objects::of(&self.client, cluster)?.watched(self.watched.clone());
+        if !context_key::is_kept(&heard).await? && context_key::keep(&objects).await? {
             return Ok(true);
         }
         let Some(state) = &seen.state else { return Ok(false) };
+        let bundle = self.serving.bundle();
+        if !state.trust_misowned && state.tidy(&bundle).is_none() {
+            return Ok(false);
+        }
+        // What was seen may be old: what is to be mended is seen once more.
+        let state = objects.read().await?;
         if state.trust_misowned && objects.own_trust().await? {
             return Ok(true);
         }
-        let Some(write) = state.tidy(&self.serving.bundle()) else { return Ok(false) };
-        objects.write(state, write).await?;
+        let Some(write) = state.tidy(&bundle) else { return Ok(false) };
+        objects.write(&state, write).await?;
         Ok(true)
     }
 

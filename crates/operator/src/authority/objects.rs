@@ -1,6 +1,6 @@
 //! The two objects, read from the API server and written back: each write names the version that it was planned on.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use dynamo_crd::{DynamoCluster, ReclaimPolicy, names};
 use k8s_openapi::{
@@ -15,6 +15,7 @@ use super::{
     ca::Unusable,
     state::{Data, State, Write},
 };
+use crate::caches::Cache;
 
 /// What was asked of the API server.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,9 +63,20 @@ pub enum AuthorityError {
     Nameless,
 }
 
+/// The caches of the kinds that this room writes.
+#[derive(Clone)]
+pub struct Watched {
+    /// Keys.
+    pub secrets: Cache<Secret>,
+    /// Whom to trust.
+    pub config_maps: Cache<ConfigMap>,
+}
+
 /// The objects of one cluster.
 pub(super) struct Objects {
     client: kube::Client,
+    /// None: everything is read from the API server.
+    watched: Option<Watched>,
     pub(super) namespace: String,
     pub(super) cluster: String,
     owner: OwnerReference,
@@ -83,6 +95,7 @@ pub(super) trait Kept:
 {
     const RESOURCE: &'static str;
     const KIND: &'static str;
+    fn cached(watched: &Watched, namespace: &str, name: &str) -> Option<Arc<Self>>;
     fn data(&self) -> Data;
     fn set(&mut self, data: Data);
     fn empty(metadata: ObjectMeta) -> Self;
@@ -91,6 +104,10 @@ pub(super) trait Kept:
 impl Kept for Secret {
     const RESOURCE: &'static str = "secrets";
     const KIND: &'static str = "Secret";
+
+    fn cached(watched: &Watched, namespace: &str, name: &str) -> Option<Arc<Self>> {
+        watched.secrets.get(namespace, name)
+    }
 
     fn data(&self) -> Data {
         let text = |(key, bytes): (&String, &ByteString)| Some((key.clone(), String::from_utf8(bytes.0.clone()).ok()?));
@@ -110,6 +127,10 @@ impl Kept for ConfigMap {
     const RESOURCE: &'static str = "configmaps";
     const KIND: &'static str = "ConfigMap";
 
+    fn cached(watched: &Watched, namespace: &str, name: &str) -> Option<Arc<Self>> {
+        watched.config_maps.get(namespace, name)
+    }
+
     fn data(&self) -> Data {
         self.data.clone().unwrap_or_default()
     }
@@ -128,7 +149,12 @@ impl Objects {
         let owner = cluster.controller_owner_ref(&()).ok_or(AuthorityError::Nameless)?;
         let namespace = cluster.namespace().ok_or(AuthorityError::Nameless)?;
         let goes = cluster.spec.storage.reclaim.on_delete == ReclaimPolicy::Delete;
-        Ok(Self { client: client.clone(), namespace, cluster: cluster.name_any(), owner, goes })
+        Ok(Self { client: client.clone(), watched: None, namespace, cluster: cluster.name_any(), owner, goes })
+    }
+
+    /// The same, which go by what was last heard where nothing is written by it.
+    pub(super) fn watched(self, watched: Option<Watched>) -> Self {
+        Self { watched, ..self }
     }
 
     pub(super) async fn read(&self) -> Result<State, AuthorityError> {
@@ -156,8 +182,17 @@ impl Objects {
         }
     }
 
-    /// From the API server itself: a cache may be old, and keys are decided by it.
+    /// As it was last heard, or from the API server itself where it is not known to be there: somebody else's may have the name, and
+    /// one that has lost its label is not watched. What was heard may be old, so each write names the version that it was planned on.
     pub(super) async fn get<K: Kept>(&self, name: &str) -> Result<Option<K>, AuthorityError> {
+        let heard = self.watched.as_ref().and_then(|watched| K::cached(watched, &self.namespace, name));
+        match heard.filter(|heard| self.owns(&**heard)) {
+            Some(heard) => Ok(Some(Arc::unwrap_or_clone(heard))),
+            None => self.read_one(name).await,
+        }
+    }
+
+    async fn read_one<K: Kept>(&self, name: &str) -> Result<Option<K>, AuthorityError> {
         let found = self.api::<K>().get_opt(name).await.map_err(|error| self.refused::<K>("get", name, error))?;
         match found {
             Some(found) if !self.owns(&found) => Err(AuthorityError::NotOurs { kind: K::KIND, name: name.to_owned() }),
@@ -178,7 +213,7 @@ impl Objects {
             let created = self.api::<K>().create(&params(), &object).await;
             return created.map(drop).map_err(|error| self.refused::<K>("create", name, error));
         };
-        let Some(mut object) = self.get::<K>(name).await? else { return Ok(()) };
+        let Some(mut object) = self.read_one::<K>(name).await? else { return Ok(()) };
         object.meta_mut().resource_version = Some(version.to_owned());
         if let Some(owners) = self.rightly_owned(&object) {
             object.meta_mut().owner_references = Some(owners);
@@ -210,6 +245,10 @@ impl Objects {
         let name = object.name_any();
         let replaced = self.api::<K>().replace(&name, &params(), &object).await;
         replaced.map(|_| true).map_err(|error| self.refused::<K>("update", &name, error))
+    }
+
+    pub(super) fn is_rightly_owned(&self, object: &impl Resource) -> bool {
+        self.rightly_owned(object).is_none()
     }
 
     /// This cluster's: by its owner, or by its label where it was kept for whoever comes next. A cluster that is made anew under the

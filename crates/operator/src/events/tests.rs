@@ -71,6 +71,11 @@ fn nodes_and_disks_are_told_when_they_turn() {
     assert_eq!(reasons(&told), ["NodeDown", "DiskFull"]);
     assert!(told.iter().all(|told| told.warning));
     assert_eq!(reasons(&of_status(&node(NodeState::Down, DiskState::Full), &serving)), ["NodeBack", "DiskOk"]);
+    let suspect = node(NodeState::Suspect, DiskState::Ok);
+    assert_eq!(reasons(&of_status(&serving, &suspect)), ["NodeSuspect"]);
+    assert_eq!(reasons(&of_status(&suspect, &node(NodeState::Down, DiskState::Ok))), ["NodeDown"]);
+    assert_eq!(reasons(&of_status(&suspect, &serving)), ["NodeBack"]);
+    assert_eq!(reasons(&of_status(&node(NodeState::Down, DiskState::Ok), &suspect)), [""; 0]);
     assert_eq!(of_status(&serving, &serving), []);
 }
 

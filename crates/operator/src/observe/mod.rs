@@ -15,7 +15,7 @@ use std::{
 
 use dynamo_crd::{DynamoCluster, names, quantity::QuantityError};
 use dynamo_planner::{
-    Founders, HostView, Observed, PodId, Wanted,
+    Founders, HostView, Observed, PodId, Wanted, certificates,
     record::{self, RecordError},
     turn::TurnRecord,
 };
@@ -34,7 +34,7 @@ use crate::{
     caches::Missing,
     context::{ClusterId, Context, id_of},
     render::{Basis, Release, ZonePlace, retired},
-    ring::{Heard, Security, StrangerError, Target, ring_view},
+    ring::{Heard, Security, StrangerError, Target, by_own_word, ring_view},
 };
 
 pub use views::{ANNOTATION_LEFT, host_view, is_ready, owns_template, pod_of_claim};
@@ -413,5 +413,11 @@ async fn ask(
         observed.receipts = nodes.receipts(&strangers).await;
     }
     observed.ring = Some(ring);
+    if certificates::rests_on_nodes(observed) {
+        let own = nodes.loaded().await;
+        if let Some(ring) = &mut observed.ring {
+            by_own_word(ring, own);
+        }
+    }
     Ok(Some(heard))
 }

@@ -31,7 +31,7 @@ use serde_json::Value;
 pub use budget::budget;
 pub use config::config_map_name;
 pub use pod::image;
-pub use stateful_set::stateful_set;
+pub use stateful_set::{size, stateful_set};
 pub use template::template;
 
 /// The label, on StatefulSets and pods, that names what pods are made of.

@@ -308,3 +308,20 @@ fn kubernetes_puts_nothing_into_what_people_write() {
     let advertised = told.find(|told| told["name"] == "DYNAMO_NODE__NODE__ADVERTISE_CLIENT").unwrap();
     assert_eq!(advertised["value"], "$(POD_NAME).$$(HOME).a:7400");
 }
+
+/// What docs/OPERATIONS.md says to do when the operator has moved.
+#[test]
+fn nodes_learn_where_the_signer_is_by_a_restart_that_is_asked_for() {
+    let configured = |spec: Value, signer: &str| {
+        let mut sample = Sample::of(spec);
+        sample.release.signer_url = signer.to_owned();
+        let config = objects(&sample.basis()).into_iter().find(|object| object.kind == Kind::ConfigMap).unwrap();
+        (config.name, config.object["data"]["node.yaml"].as_str().unwrap().contains(signer))
+    };
+    let (before, _) = configured(json!({}), "https://here:1/sign");
+    let (moved, _) = configured(json!({}), "https://there:1/sign");
+    assert_eq!(before, moved, "nobody restarts, and what is mounted is immutable");
+    let asked = json!({"maintenance": {"restartRequestedAt": "2026-01-31T12:00:00Z"}});
+    let (restarted, tells) = configured(asked, "https://there:1/sign");
+    assert!(restarted != before && tells);
+}

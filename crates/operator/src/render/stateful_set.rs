@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use dynamo_crd::names;
+use dynamo_crd::{DynamoCluster, names};
 use k8s_openapi::{
     api::{
         apps::v1::{
@@ -53,7 +53,7 @@ pub fn stateful_set(
             }),
             revision_history_limit: Some(10),
             template: pod::pods(basis, zone, &labels),
-            volume_claim_templates: Some(vec![claim(&labels, zone, storage_bytes)]),
+            volume_claim_templates: Some(vec![claim(&labels, zone, size(basis.cluster, storage_bytes))]),
             ..StatefulSetSpec::default()
         }),
         ..StatefulSet::default()
@@ -66,8 +66,8 @@ fn selector(cluster: &str, labels: &BTreeMap<String, String>) -> BTreeMap<String
     names::selector(cluster).into_iter().chain(zone).collect()
 }
 
-fn claim(labels: &BTreeMap<String, String>, zone: &ZonePlace, storage_bytes: u64) -> PersistentVolumeClaim {
-    let requests = BTreeMap::from([("storage".to_owned(), quantity(storage_bytes))]);
+fn claim(labels: &BTreeMap<String, String>, zone: &ZonePlace, size: Quantity) -> PersistentVolumeClaim {
+    let requests = BTreeMap::from([("storage".to_owned(), size)]);
     PersistentVolumeClaim {
         metadata: ObjectMeta { name: Some(DATA.to_owned()), labels: Some(labels.clone()), ..ObjectMeta::default() },
         spec: Some(PersistentVolumeClaimSpec {
@@ -79,6 +79,14 @@ fn claim(labels: &BTreeMap<String, String>, zone: &ZonePlace, storage_bytes: u64
         }),
         ..PersistentVolumeClaim::default()
     }
+}
+
+/// So many bytes as the resource spells them, where it does: people look for what they wrote.
+pub fn size(cluster: &DynamoCluster, bytes: u64) -> Quantity {
+    let storage = &cluster.spec.storage.size;
+    let zones = cluster.spec.zones.iter().filter_map(|zone| zone.storage.as_ref()?.size.as_ref());
+    let spelled = zones.chain([storage]).find(|text| dynamo_crd::quantity::bytes(text) == Ok(bytes));
+    spelled.map_or_else(|| quantity(bytes), |text| Quantity(text.clone()))
 }
 
 /// Bytes as Kubernetes writes them: with the largest binary unit that is exact.
@@ -95,7 +103,21 @@ fn signed(number: u32) -> i32 {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
+    use crate::render::samples::Sample;
+
+    #[test]
+    fn a_size_is_spelled_as_the_resource_spells_it() {
+        let zones = json!([{"name": "a"}, {"name": "b", "storage": {"size": "0.5Ti"}}]);
+        let sample = Sample::of(json!({"storage": {"size": "10G"}, "zones": zones}));
+        let of = |bytes| size(&sample.cluster, bytes).0;
+        assert_eq!([of(10_000_000_000), of(1 << 39), of(20 << 30)], ["10G", "0.5Ti", "20Gi"]);
+        let set = stateful_set(&sample.basis(), &sample.zones[0], 1, 0, 10_000_000_000);
+        let claim = set.spec.unwrap().volume_claim_templates.unwrap().remove(0).spec.unwrap();
+        assert_eq!(claim.resources.unwrap().requests.unwrap()["storage"].0, "10G");
+    }
 
     #[test]
     fn sizes_are_written_as_kubernetes_would() {

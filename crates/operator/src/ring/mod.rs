@@ -4,6 +4,7 @@
 //! by no name that had to be looked up.
 
 mod link;
+mod own;
 mod view;
 
 use std::{
@@ -24,6 +25,7 @@ use tonic::{Code, Status, transport::Channel};
 use crate::context::ClusterId;
 
 pub use link::{Security, Target};
+pub use own::{Loaded, by_own_word};
 pub use view::{StrangerError, ring_view};
 
 use link::Links;
@@ -37,6 +39,8 @@ const NEXT_WAVE: Duration = Duration::from_millis(700);
 const ASKED_MAX: usize = 12;
 /// How long a receipt may take.
 const RECEIPT: Duration = Duration::from_millis(1500);
+/// How long a node may take to say what it has loaded.
+const OWN_WORD: Duration = Duration::from_millis(1500);
 /// How long a change may take to be registered.
 const CHANGE: Duration = Duration::from_secs(5);
 /// An answer about a thousand nodes fits well.

@@ -8,7 +8,7 @@ use std::{
     sync::Arc,
 };
 
-use dynamo_planner::PodId;
+use dynamo_planner::{PodId, said_of};
 use k8s_openapi::{
     api::{
         core::v1::{ContainerState, ContainerStateWaiting, ContainerStatus, PersistentVolumeClaim, Pod},
@@ -65,14 +65,15 @@ impl Hindrance {
             Hindrance::NoClass(Some(class)) => (
                 "StorageClassMissing",
                 format!(
-                    "the volume of {names} is to be of StorageClass {class}, which is not there: make it; or name another in a \
-                     resource that is made anew"
+                    "{} to be of StorageClass {class}, which is not there: make it; or name another in a resource that is made anew",
+                    said_of(pods.len(), &format!("the volume of {names} is"), &format!("the volumes of {names} are"))
                 ),
             ),
             Hindrance::NoClass(None) => (
                 "StorageClassMissing",
                 format!(
-                    "the volume of {names} is to be of the default StorageClass, and none is the default: mark one"
+                    "{} to be of the default StorageClass, and none is the default: mark one",
+                    said_of(pods.len(), &format!("the volume of {names} is"), &format!("the volumes of {names} are"))
                 ),
             ),
             Hindrance::NoMachine(why) => (
@@ -89,7 +90,8 @@ impl Hindrance {
             Hindrance::Ends(how) => (
                 "PodEndsAgain",
                 format!(
-                    "{names} starts and ends again and again ({how}): kubectl logs {first} --all-containers --previous says why"
+                    "{names} {} again and again ({how}): kubectl logs {first} --all-containers --previous says why",
+                    said_of(pods.len(), "starts and ends", "start and end")
                 ),
             ),
         };

@@ -65,8 +65,9 @@ fn state(told: &Told<'_>, pod: &PodId, facts: &NodeFacts) -> NodeState {
     let gone = view.is_some_and(|view| view.incarnation > 0 && ring.is_gone(pod, view.incarnation));
     match moves {
         Some(state) if up => state,
-        _ if ring.members.contains_key(pod) && !up => NodeState::Down,
+        // The planner counts neither as up: whom some do not reach it does not rely on.
         _ if ring.members.contains_key(pod) && facts.suspect => NodeState::Suspect,
+        _ if ring.members.contains_key(pod) && !up => NodeState::Down,
         _ if ring.members.contains_key(pod) => NodeState::Serving,
         Some(NodeState::Leaving) => NodeState::Down,
         _ if gone => NodeState::Left,
@@ -83,10 +84,9 @@ fn moves(ring: &RingView, pod: &PodId) -> Option<NodeState> {
     joins.or(change.leaves.contains(pod).then_some(NodeState::Leaving))
 }
 
-/// How many of them serve: also those that take part in a change do.
+/// How many of them serve: also those that take part in a change do, and none that some do not reach.
 pub(super) fn serving<'a>(nodes: impl IntoIterator<Item = &'a NodeStatus>) -> usize {
-    let serves =
-        |node: &&NodeStatus| matches!(node.state, NodeState::Serving | NodeState::Suspect | NodeState::Leaving);
+    let serves = |node: &&NodeStatus| matches!(node.state, NodeState::Serving | NodeState::Leaving);
     nodes.into_iter().filter(serves).count()
 }
 

@@ -189,6 +189,18 @@ fn a_condition_keeps_the_time_since_when_it_is_so_and_another_gets_its_own() {
 }
 
 #[test]
+fn whom_some_do_not_reach_is_told_from_whom_nobody_reaches() {
+    let mut given = given();
+    for zone in ["a", "b"] {
+        given.node(zone).up = false;
+    }
+    given.nodes.get_mut(&pod("a")).unwrap().suspect = true;
+    let status = given.status();
+    assert_eq!((of(&status, "shop-a-0"), of(&status, "shop-b-0")), (NodeState::Suspect, NodeState::Down));
+    assert_eq!(status.ready_replicas, 1, "neither is relied on");
+}
+
+#[test]
 fn what_hinders_the_operator_is_told_before_what_the_planner_asks_for() {
     let mut given = given();
     given.plan.waits = vec![Why::VolumesCannotGrow];

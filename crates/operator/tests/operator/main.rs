@@ -4,6 +4,8 @@
 mod founding;
 mod hands;
 mod leading;
+mod orphans;
+mod requests;
 mod rights;
 mod scaling;
 mod support;

@@ -72,8 +72,7 @@ async fn volumes_grow_and_no_pod_restarts_by_it() {
         let sets = world.sets().await;
         let templates =
             sets.iter().flat_map(|set| set.spec.iter().flat_map(|spec| spec.volume_claim_templates.iter().flatten()));
-        sets.len() == 3
-            && claims.iter().chain(templates).all(|claim| size(claim) == "2Gi" || size(claim) == "2147483648")
+        sets.len() == 3 && claims.iter().chain(templates).all(|claim| size(claim) == "2Gi")
     })
     .await;
     world.settles_at(3).await;

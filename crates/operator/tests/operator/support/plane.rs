@@ -133,10 +133,11 @@ impl Drop for Operator {
 }
 
 impl World {
-    /// None: the binaries are missing, which is told.
+    /// None: the binaries are missing, which is told. What the operator reads is logged, as what everybody writes is.
     pub async fn start(test: &str) -> Option<World> {
         let id = Id::new("shop", "c");
-        let plane = prepared(ControlPlane::start(test, CONTROLLERS).await?, &[&id.namespace]).await;
+        let plane = ControlPlane::start_with_reads_of(&[OPERATOR], test, CONTROLLERS).await?;
+        let plane = prepared(plane, &[&id.namespace]).await;
         let cluster = Cluster::new(id, (1, free_port()), 3, SPEED);
         let (kubelet, _) = Kubelet::start(plane.admin(), vec![Arc::clone(&cluster)]);
         Some(World { plane, cluster, _kubelet: kubelet })

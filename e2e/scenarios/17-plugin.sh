@@ -96,8 +96,11 @@ claim=$(claim_of shop-b-0)
 kd pause >/dev/null
 kd replace shop-b-0 --yes >/dev/null
 wait_for 90 "it waits" tells shop-b-0 kd why
+refused 2 "say --yes" kd restart --anyway
+kd restart --anyway --yes >/dev/null
+is "$(maintenance restartAnyway)" "$(k get dynamocluster shop -o jsonpath='{.status.template}')" "the template for which quorums do not count"
 kd cancel >/dev/null
-is "$(maintenance replace)" none "what is asked for"
+is "$(maintenance replace) $(maintenance restartAnyway)" "none none" "what is asked for"
 kd resume >/dev/null
 wait_for 90 "three nodes serve, and nothing is left to do" has_nodes shop 3
 sleep 20

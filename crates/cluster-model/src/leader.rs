@@ -47,17 +47,17 @@ impl<S: Store> World<S> {
 
     fn observed(&self, at: usize, told: Told) -> Observed {
         let kube = &self.leaders[at].cache;
-        let set = |(name, set): (&String, &crate::kube::Set)| {
+        let set = |(name, set): (&String, &crate::Set)| {
             let view = SetView {
                 uid: set.uid.clone(),
                 version: set.version.clone(),
-                generation: set.version.parse().unwrap(),
+                generation: set.generation,
                 zone: set.zone.clone(),
                 replicas: set.replicas,
                 partition: set.partition,
                 template: set.template.clone(),
                 storage_bytes: set.storage_bytes,
-                rolled: kube.rolled(name),
+                rolled: set.rolled(),
             };
             (name.clone(), view)
         };

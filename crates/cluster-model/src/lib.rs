@@ -1,6 +1,6 @@
 //! A cluster of Kubernetes with one store in it, its operators, and whatever befalls them, from one seed.
 //!
-//! Where things are: `kube` objects and the controllers that tend them, `writes` what a write does with its preconditions,
+//! Where things are: `kube` objects and who tends them, `sets` StatefulSets and their controller, `writes` what a write does with its preconditions,
 //! `leader` operators that see what is old, die at any write, and are two at once, `trouble` what befalls them, `judge` what must
 //! hold whatever happens, `bad` operators that it is to catch. The store's nodes are whoever implements [`Store`]: a model of them in the planner's tests, the nodes
 //! themselves in the simulator.
@@ -14,6 +14,7 @@ mod chance;
 mod judge;
 mod kube;
 mod leader;
+mod sets;
 mod store;
 mod trouble;
 mod writes;
@@ -24,8 +25,9 @@ use dynamo_planner::{Action, HostView, Maintenance, PodId, Reclaim, StorageWante
 
 pub use bad::Bad;
 pub use chance::Chance;
-pub use kube::{Claim, Done, Kube, Pod, Set};
+pub use kube::{Claim, Done, Kube, Pod};
 pub use leader::Leader;
+pub use sets::{Set, SetStatus};
 pub use store::{Asked, Harm, Store, Told};
 
 /// Whether operators die, sleep, see what is old and meet conflicts.
@@ -178,7 +180,7 @@ impl<S: Store> World<S> {
         let told = if late { &self.retired_before } else { &self.kube.retired };
         let retired = told.get(pod).copied();
         if self.nodes.start(pod, &disk, retired, self.now) {
-            self.kube.pods.get_mut(pod).expect("it started").ready = true;
+            self.kube.pods.get_mut(pod).expect("it started").comes_up();
         }
     }
 

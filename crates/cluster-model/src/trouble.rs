@@ -96,18 +96,16 @@ impl<S: Store> World<S> {
 
     /// kubectl scale statefulset, by somebody who did not ask the ring.
     pub fn scale_by_hand(&mut self, pod: &PodId) {
-        let fresh = self.kube.fresh();
-        let Some(set) = self.kube.sets.get_mut(&pod.set) else { return };
-        (set.replicas, set.version) = (set.replicas.saturating_sub(1), fresh);
-        let pod = PodId::new(&pod.set, set.replicas);
+        let Some(replicas) = self.kube.sets.get(&pod.set).map(|set| set.replicas.saturating_sub(1)) else { return };
+        self.kube.edit_set(&pod.set, |set| set.replicas = replicas);
+        let pod = PodId::new(&pod.set, replicas);
         self.kill(&pod);
     }
 
     /// kubectl edit statefulset: another image.
     pub fn edit_by_hand(&mut self, pod: &PodId) {
-        let fresh = self.kube.fresh();
-        if let Some(set) = self.kube.sets.get_mut(&pod.set).filter(|set| set.partition == PARKED) {
-            (set.template, set.version) = ("by-hand".to_owned(), fresh);
+        if self.kube.sets.get(&pod.set).is_some_and(|set| set.partition == PARKED) {
+            self.kube.edit_set(&pod.set, |set| set.template = "by-hand".to_owned());
         }
     }
 

@@ -4,10 +4,7 @@ use std::collections::BTreeMap;
 
 use dynamo_planner::{Action, Mark, PARKED, PodId};
 
-use crate::{
-    Store, World,
-    kube::{Kube, Set},
-};
+use crate::{Store, World, kube::Kube, sets::Set};
 
 type Outcome = Result<(), String>;
 
@@ -16,11 +13,8 @@ fn conflict() -> String {
 }
 
 impl Kube {
-    fn set(&mut self, name: &str, version: &str) -> Result<&mut Set, String> {
-        let fresh = self.fresh();
-        let set = self.sets.get_mut(name).filter(|set| set.version == version).ok_or_else(conflict)?;
-        set.version = fresh;
-        Ok(set)
+    fn set(&self, name: &str, version: &str) -> Result<&Set, String> {
+        self.sets.get(name).filter(|set| set.version == version).ok_or_else(conflict)
     }
 }
 
@@ -61,7 +55,7 @@ impl<S: Store> World<S> {
             Action::Retire(lives) => self.retired_before = std::mem::replace(&mut self.kube.retired, lives.clone()),
             Action::SetBudget(allowed) => self.kube.budget = Some(*allowed),
             Action::CheckSets(seen) => {
-                let now = self.kube.sets.iter().map(|(set, view)| (set.clone(), view.version.parse().unwrap()));
+                let now = self.kube.sets.iter().map(|(set, view)| (set.clone(), view.generation));
                 if now.collect::<BTreeMap<String, u64>>() != *seen {
                     return Err(conflict());
                 }
@@ -96,25 +90,17 @@ impl<S: Store> World<S> {
     fn set_or_pod(&mut self, action: &Action) -> Outcome {
         match action {
             Action::CreateSet { set, zone, replicas, template, storage_bytes } => {
-                if self.kube.sets.contains_key(set) {
+                if !self.kube.create_set(set, zone, *replicas, template, *storage_bytes) {
                     return Err("it exists".to_owned());
                 }
-                let (uid, version) = (self.kube.fresh(), self.kube.fresh());
-                let (zone, template) = (zone.clone(), template.clone());
-                let (present, partition) = (template.clone(), PARKED);
-                let (replicas, storage_bytes) = (*replicas, *storage_bytes);
-                let made = Set { uid, version, zone, replicas, partition, template, present, storage_bytes };
-                self.kube.sets.insert(set.clone(), made);
             }
             Action::RaiseSet { set, to, version } => {
-                let set = self.kube.set(set, version)?;
-                assert!(*to > set.replicas, "a raise that lowers");
-                set.replicas = *to;
+                assert!(*to > self.kube.set(set, version)?.replicas, "a raise that lowers");
+                self.kube.edit_set(set, |set| set.replicas = *to);
             }
             Action::ShrinkSet { set, to, version, cleared, .. } => {
-                let view = self.kube.set(set, version)?;
-                let (from, named) = (view.replicas, cleared.len() as u32);
-                view.replicas = *to;
+                let (from, named) = (self.kube.set(set, version)?.replicas, cleared.len() as u32);
+                self.kube.edit_set(set, |set| set.replicas = *to);
                 assert_eq!(from - to, named, "a receipt for each pod that goes");
                 for ordinal in *to..from {
                     self.judge_departure(&PodId::new(set, ordinal));
@@ -124,15 +110,23 @@ impl<S: Store> World<S> {
                 let view = self.kube.set(set, version)?;
                 assert_eq!(view.uid, *uid);
                 assert!(*orphan || view.replicas == 0, "a StatefulSet with pods is deleted");
-                self.kube.sets.remove(set);
+                self.kube.delete_set(set, *orphan, self.now, &mut self.chance);
             }
             Action::SetTemplate { set, template, version } => {
-                let set = self.kube.set(set, version)?;
-                set.template.clone_from(template);
-                set.partition = PARKED;
+                self.kube.set(set, version)?;
+                self.kube.edit_set(set, |set| {
+                    set.template.clone_from(template);
+                    set.partition = PARKED;
+                });
             }
-            Action::LowerPartition { set, to, version, .. } => self.kube.set(set, version)?.partition = *to,
-            Action::ParkPartition { set, version } => self.kube.set(set, version)?.partition = PARKED,
+            Action::LowerPartition { set, to, version, .. } => {
+                self.kube.set(set, version)?;
+                self.kube.edit_set(set, |set| set.partition = *to);
+            }
+            Action::ParkPartition { set, version } => {
+                self.kube.set(set, version)?;
+                self.kube.edit_set(set, |set| set.partition = PARKED);
+            }
             Action::DeletePod { pod, uid, .. } => {
                 let view = self.kube.pods.get(pod).filter(|view| view.uid == *uid).ok_or_else(conflict)?;
                 if view.gone_at.is_none() {

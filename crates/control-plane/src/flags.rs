@@ -81,7 +81,14 @@ pub fn manager(dir: &Path, kubeconfig: &Path, without: &[&str]) -> Vec<OsString>
         path("--service-account-private-key-file", &dir.join("accounts.key")),
         format!("--controllers=*{controllers}").into(),
     ];
-    // It serves nothing: one port less that may be taken.
-    flags.extend(texts(["--secure-port=0", "--leader-elect=false", "--use-service-account-credentials=true"]));
+    flags.extend(texts([
+        // It serves nothing: one port less that may be taken.
+        "--secure-port=0",
+        "--leader-elect=false",
+        "--use-service-account-credentials=true",
+        // It would send 20 requests a second at most, for the sake of an API server that has others to serve.
+        "--kube-api-qps=500",
+        "--kube-api-burst=1000",
+    ]));
     flags
 }

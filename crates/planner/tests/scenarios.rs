@@ -254,7 +254,7 @@ fn nobody_restarts_while_another_is_down() {
 fn a_template_that_somebody_edits_restarts_nobody_and_is_put_right() {
     let mut world = settled(6);
     let before: Vec<String> = world.kube.pods.values().map(|pod| pod.uid.clone()).collect();
-    world.kube.sets.get_mut("c-a").unwrap().template = "by-hand".to_owned();
+    world.kube.edit_set("c-a", |set| set.template = "by-hand".to_owned());
     world.run(120);
     assert_eq!(world.kube.pods.values().map(|pod| pod.uid.clone()).collect::<Vec<_>>(), before);
     assert_eq!(world.kube.sets["c-a"].template, "one");
@@ -263,7 +263,7 @@ fn a_template_that_somebody_edits_restarts_nobody_and_is_put_right() {
 #[test]
 fn a_statefulset_that_was_scaled_by_hand_gets_its_pods_back() {
     let mut world = settled(6);
-    world.kube.sets.get_mut("c-a").unwrap().replicas = 0;
+    world.kube.edit_set("c-a", |set| set.replicas = 0);
     world.run(5);
     world.settle(300);
     assert_eq!(world.kube.sets["c-a"].replicas, 2);

@@ -96,33 +96,6 @@ fn a_smaller_cluster_deletes_disks_as_the_policy_says() {
     }
 }
 
-/// Writes that disturb nobody are still writes, to each of which all who watch are told.
-#[test]
-fn a_smaller_cluster_is_written_down_once() {
-    let of = |world: &mut World, replicas| {
-        world.wanted.replicas = replicas;
-        let (mut retired, mut budgets) = (Vec::new(), Vec::new());
-        for _ in 0..900 {
-            world.step();
-            for (action, _) in &world.carried {
-                match action {
-                    Action::Retire(lives) => retired.push(lives.len()),
-                    Action::SetBudget(allowed) => budgets.push(*allowed),
-                    _ => {}
-                }
-            }
-        }
-        assert!(world.is_settled().is_ok());
-        (retired, budgets)
-    };
-    for policy in [Reclaim::Delete, Reclaim::Retain] {
-        let mut world = settled(9);
-        world.run(60);
-        world.wanted.storage.on_scale_down = policy;
-        assert_eq!(of(&mut world, 3), (vec![6], vec![0, 1]), "{policy:?}: {}", world.log.join("\n"));
-    }
-}
-
 #[test]
 fn a_disk_that_was_kept_begins_another_life() {
     let mut world = settled(6);
@@ -180,26 +153,6 @@ fn a_rollout_begins_with_one_pod_and_goes_on_by_zones() {
     assert!(sets.len() <= 4, "{sets:?}");
     assert!(world.is_settled().is_ok());
     assert!(world.kube.sets.values().all(|set| set.partition == PARKED));
-    world.stays_settled();
-}
-
-/// What each restart interrupts is interrupted one node at a time: no other replica serves it meanwhile.
-#[test]
-fn where_each_key_has_one_replica_nodes_restart_one_at_a_time() {
-    let mut world = World::new(7, wanted(6, 1), "abc", 1);
-    world.settle(600);
-    world.wanted.template = "two".to_owned();
-    let (mut restarted, mut last) = (Vec::new(), world.kube.turn.last);
-    for _ in 0..1200 {
-        world.step();
-        if let Some(turn) = world.kube.turn.turn.as_ref().filter(|turn| turn.id > last) {
-            last = turn.id;
-            let Work::Restart { pods, .. } = &turn.work else { panic!("{turn:?}") };
-            restarted.push(pods.len());
-        }
-    }
-    assert_eq!(restarted, [1; 6]);
-    assert!(world.is_settled().is_ok());
     world.stays_settled();
 }
 
@@ -333,7 +286,7 @@ fn volumes_grow_without_a_restart() {
 #[test]
 fn pods_without_their_statefulset_get_it_back_as_large_as_they_are() {
     let mut world = settled(6);
-    world.kube.sets.remove("c-b");
+    world.kube.delete_set("c-b", true, world.now, &mut world.chance);
     world.wanted.replicas = 3;
     world.settle(900);
     assert_eq!(world.kube.sets["c-b"].replicas, 1);

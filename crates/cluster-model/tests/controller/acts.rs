@@ -91,7 +91,7 @@ pub fn fits(act: &Act, model: &Model) -> bool {
         Act::Delete { .. } => set.is_some(),
         Act::DeletePod(at) => pod(at).is_some_and(|pod| pod.gone_at.is_none()),
         Act::Start(at) => model.can_start(*at),
-        Act::Run(at) => model.can_start(*at) && pod(at).is_some_and(|pod| !pod.ran),
+        Act::Run(at) => pod(at).is_some_and(|pod| pod.host.is_some() && pod.gone_at.is_none() && !pod.ran),
         Act::Fall(at) => pod(at).is_some_and(|pod| pod.ready),
         Act::Gone(at) => pod(at).is_some_and(|pod| pod.gone_at.is_some()),
         Act::DeleteClaim(at) => claim(at).is_some_and(|claim| !claim.deleting),

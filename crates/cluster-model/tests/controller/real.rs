@@ -72,15 +72,26 @@ impl Real {
         ListParams::default().labels(&format!("set={}", self.name))
     }
 
-    pub async fn act(&mut self, act: &Act) {
-        match *act {
+    /// Does it. A write to the StatefulSet is answered with what there is then: the controller has not seen it yet.
+    pub async fn act(&mut self, act: &Act) -> Option<SetLook> {
+        let written = match *act {
             Act::Create { replicas, template, bytes } => self.create(replicas, template, bytes).await,
             Act::Scale(to) => self.edit(json!({ "replicas": to })).await,
             Act::Template(to) => {
-                self.edit(json!({ "template": self.template(to), "updateStrategy": strategy(PARKED) })).await;
+                self.edit(json!({ "template": self.template(to), "updateStrategy": strategy(PARKED) })).await
             }
             Act::ByHand(to) => self.edit(json!({ "template": self.template(to) })).await,
             Act::Partition(to) => self.edit(json!({ "updateStrategy": strategy(to) })).await,
+            _ => {
+                self.act_on_others(act).await;
+                return None;
+            }
+        };
+        Some(self.set_look(&written).await)
+    }
+
+    async fn act_on_others(&mut self, act: &Act) {
+        match *act {
             Act::Delete { orphan } => self.delete(orphan).await,
             Act::DeletePod(at) => {
                 self.pods.delete(&self.pod(at), &DeleteParams::default()).await.unwrap();
@@ -96,7 +107,7 @@ impl Real {
             Act::Hold(at) => self.hold(at, true).await,
             Act::Release(at) => self.hold(at, false).await,
             Act::Machine(on) => self.machine = on,
-            Act::Kubelets => unreachable!("it is many acts"),
+            _ => unreachable!("it is about the StatefulSet, or many acts"),
         }
     }
 
@@ -107,7 +118,7 @@ impl Real {
         })
     }
 
-    async fn create(&mut self, replicas: u32, template: &str, bytes: u64) {
+    async fn create(&mut self, replicas: u32, template: &str, bytes: u64) -> StatefulSet {
         let labels = json!({ "set": self.name });
         let claim = json!({
             "metadata": { "name": "data", "labels": labels },
@@ -131,18 +142,12 @@ impl Real {
             },
         });
         self.nudges = 0;
-        self.sets.create(&PostParams::default(), &typed(set)).await.unwrap();
+        self.sets.create(&PostParams::default(), &typed(set)).await.unwrap()
     }
 
-    async fn edit(&self, spec: Value) {
-        self.merge(&self.sets, &self.name, &json!({ "spec": spec })).await;
-    }
-
-    async fn merge<K>(&self, api: &Api<K>, name: &str, patch: &Value)
-    where
-        K: Clone + DeserializeOwned + std::fmt::Debug,
-    {
-        api.patch(name, &PatchParams::default(), &Patch::Merge(patch)).await.unwrap();
+    async fn edit(&self, spec: Value) -> StatefulSet {
+        let patch = Patch::Merge(json!({ "spec": spec }));
+        self.sets.patch(&self.name, &PatchParams::default(), &patch).await.unwrap()
     }
 
     /// It takes a while until the pods are let go, and the StatefulSet goes after that.
@@ -164,7 +169,8 @@ impl Real {
         let claim = self.claims.get(&name).await.unwrap();
         let mut all: Vec<_> = claim.finalizers().iter().filter(|name| *name != HOLDER).cloned().collect();
         all.extend(held.then(|| HOLDER.to_owned()));
-        self.merge(&self.claims, &name, &json!({ "metadata": { "finalizers": all } })).await;
+        let patch = Patch::Merge(json!({ "metadata": { "finalizers": all } }));
+        self.claims.patch(&name, &PatchParams::default(), &patch).await.unwrap();
     }
 
     /// As a kubelet says it of a pod whose process runs.

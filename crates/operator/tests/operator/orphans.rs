@@ -49,7 +49,7 @@ async fn a_resource_that_is_made_again_takes_up_what_was_left_of_it() {
         ("NetworkPolicy", owned::<NetworkPolicy>(&world, "c").await.1),
         ("PodDisruptionBudget", owned::<PodDisruptionBudget>(&world, "c").await.1),
     ] {
-        assert_eq!(owners, [uid.clone()], "{name}");
+        assert_eq!(owners, std::slice::from_ref(&uid), "{name}");
     }
     // It is worked with as with any other.
     world.edit(json!({"replicas": 3})).await;

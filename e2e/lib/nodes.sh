@@ -61,6 +61,12 @@ cut_heals() { # MACHINE ITS-PODS THE-OTHERS
   docker exec "$1" iptables -D FORWARD -s "$3" -d "$2" -j DROP
 }
 
+# A machine that was taken out of Kubernetes comes back with other addresses for its pods, and its network plugin knows the former:
+# pods there would be reached by those machines alone that have not restarted since. What is away is written anew (kind/manifests).
+addresses_are_its_own() { # MACHINE
+  docker exec "$1" sh -c "grep -qF '$(pods_cidr_of "$1")' /etc/cni/net.d/10-ptp.conflist || rm -f /etc/cni/net.d/10-ptp.conflist"
+}
+
 # Everything that was done to machines is undone, and they are ready.
 heal() {
   local cut machine command
@@ -83,6 +89,7 @@ heal() {
   for machine in "${hurt[@]}"; do
     for _ in $(seq 60); do "$kubectl" get node "$machine" >/dev/null 2>&1 && break; sleep 2; done
   done
+  for machine in "${hurt[@]}"; do addresses_are_its_own "$machine"; done
   [ ${#hurt[@]} -eq 0 ] || "$kubectl" wait --for=condition=Ready node --all --timeout=180s >/dev/null
   hurt=()
 }

@@ -10,13 +10,20 @@ podTemplate:
   tolerations: [{key: node.kubernetes.io/unreachable, operator: Exists, effect: NoExecute, tolerationSeconds: 10}]
 Y
 b=$(worker_of b) c=$(worker_of c)
+held() { echo "$(life_of shop-b-0) $(claim_of shop-b-0) $(k get pod shop-b-0 -o jsonpath='{.spec.nodeName}')"; }
+is_going() { [ -n "$(k get pod shop-b-0 -o jsonpath='{.metadata.deletionTimestamp}')" ] || { echo "shop-b-0 is not told to go"; return 1; }; }
+before=$(held)
 
 begins "the machine of zone b is killed, and comes back after a while"
 machine_dies "$b"
 witness_writes 300
 wait_for 120 "it is told that data is not safe" has_condition shop DataSafe False
-# It is only not ready: its disk is waited for.
+# It is only not ready: its disk is waited for, and nobody else gets its name or its disk.
+wait_for 180 "Kubernetes wants its pod to go" is_going
 sleep 40
+is "$(held)" "$before" "the pod shop-b-0, its claim and its machine"
+is_going >/dev/null || fails "shop-b-0 is there again, and its machine may run it still"
+is "$(k get pods -l dynamo-k8s.io/cluster=shop,dynamo-k8s.io/zone=b -o name)" pod/shop-b-0 "pods of zone b"
 is "$(k get dynamocluster shop -o jsonpath='{.status.ring.members}')" 3 "members of the ring"
 machine_returns "$b"
 began=$SECONDS

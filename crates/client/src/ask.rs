@@ -221,13 +221,14 @@ impl Tries {
         let goes_on = match failed.next {
             Next::Elsewhere => true,
             Next::IfRead => kind.reads(),
+            Next::OneOther => self.opinion.is_none(),
             Next::SecondOpinion => kind.reads() && self.opinion.is_none(),
             Next::Nobody => false,
         };
         if !goes_on {
             // It speaks for itself, whatever was tried before.
             (self.count, self.opinion, self.last) = (1, None, Some(failed.error));
-        } else if failed.next == Next::SecondOpinion {
+        } else if matches!(failed.next, Next::OneOther | Next::SecondOpinion) {
             self.opinion = Some(failed.error);
         } else {
             self.last = Some(failed.error);
@@ -273,6 +274,19 @@ mod tests {
         assert!(!tries.end_with(failed(Next::SecondOpinion, "one"), Kind::Get));
         assert!(tries.end_with(failed(Next::SecondOpinion, "two"), Kind::Get));
         assert!(Tries::default().end_with(failed(Next::SecondOpinion, "one"), Kind::Put));
+    }
+
+    /// A node that has just come back takes the others for down; the next one does not.
+    #[test]
+    fn a_write_that_a_node_did_not_begin_goes_to_one_other_and_to_no_third() {
+        let mut tries = Tries::default();
+        assert!(!tries.end_with(failed(Next::OneOther, "one"), Kind::Put));
+        assert!(tries.end_with(failed(Next::OneOther, "two"), Kind::Put));
+        assert_eq!(tries.error().message, "two");
+        let mut tries = Tries::default();
+        assert!(!tries.end_with(failed(Next::OneOther, "one"), Kind::Put));
+        assert!(tries.end_with(failed(Next::SecondOpinion, "it may be written"), Kind::Put));
+        assert_eq!(tries.error().message, "it may be written");
     }
 
     #[test]

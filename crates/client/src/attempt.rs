@@ -3,7 +3,7 @@
 //! A write is sent again only when it is known that nobody has begun it. One that may have happened is not: written
 //! twice it is two versions, of which the second can bring back, or hide, what somebody wrote between the two.
 
-use dynamo_wire::v1::{session_request::Request, session_response::Response};
+use dynamo_wire::v1::{ErrorCode, session_request::Request, session_response::Response};
 use tokio::time::Instant;
 
 use crate::error::{Code, Error};
@@ -66,6 +66,9 @@ pub(crate) enum Next {
     Elsewhere,
     /// Another node, if it only reads: this one may have begun it.
     IfRead,
+    /// One other node, whatever the request: this one reaches too few, and has begun nothing. It may have just come back, or be
+    /// cut off itself.
+    OneOther,
     /// One other node, if it only reads: this one was able to answer, and its answer is bad news.
     SecondOpinion,
     /// Nobody: all would say the same.
@@ -121,7 +124,14 @@ impl Failed {
         Self { error: Error::new(Code::Internal, message), next: Next::SecondOpinion, avoid: false }
     }
 
-    /// The node's own words.
+    /// The node's own words, and its code for them. What may be written it calls by another name than what it never began.
+    pub(crate) fn answered(code: i32, message: String) -> Self {
+        let begun_nothing = ErrorCode::try_from(code) == Ok(ErrorCode::NotEnoughReplicas);
+        let failed = Self::refused(Error::from_code(code, message));
+        if begun_nothing { Self { next: Next::OneOther, ..failed } } else { failed }
+    }
+
+    /// What was said in the node's name.
     pub(crate) fn refused(error: Error) -> Self {
         let (next, avoid) = match error.code {
             Code::NotReady | Code::Overloaded | Code::DiskFull | Code::Unreachable => (Next::Elsewhere, true),
@@ -186,6 +196,16 @@ mod tests {
             assert_ne!(failed.next, Next::Elsewhere);
             assert!(failed.error.message.contains("may or may not have happened"), "{}", failed.error);
         }
+    }
+
+    #[test]
+    fn who_reaches_too_few_and_began_nothing_is_not_the_only_one_asked() {
+        let next = |code: ErrorCode| Failed::answered(code as i32, "no".to_owned()).next;
+        assert_eq!(next(ErrorCode::NotEnoughReplicas), Next::OneOther);
+        assert_eq!(next(ErrorCode::MayBeWritten), Next::SecondOpinion);
+        assert_eq!(next(ErrorCode::TooManySiblings), Next::Nobody);
+        // A code of a newer version says nothing of what was begun.
+        assert_eq!(Failed::answered(4711, "no".to_owned()).next, Next::SecondOpinion);
     }
 
     #[test]

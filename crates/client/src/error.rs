@@ -107,7 +107,7 @@ impl Error {
             ErrorCode::InvalidArgument => Code::InvalidArgument,
             ErrorCode::UnknownBucket => Code::UnknownBucket,
             ErrorCode::BadContext => Code::BadContext,
-            // An older node gives the first for both.
+            // Told from each other where it is decided who else is asked.
             ErrorCode::NotEnoughReplicas | ErrorCode::MayBeWritten => Code::NotEnoughReplicas,
             ErrorCode::DiskFull => Code::DiskFull,
             ErrorCode::Overloaded => Code::Overloaded,

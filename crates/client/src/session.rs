@@ -70,7 +70,7 @@ impl Session {
             self.answer(outcome, kind)?
         };
         match answer {
-            Response::Failure(failure) => Err(Failed::refused(Error::from_code(failure.code, failure.message))),
+            Response::Failure(failure) => Err(Failed::answered(failure.code, failure.message)),
             answer if kind.is_answered_by(&answer) => Ok(answer),
             _ => Err(Failed::nonsense(&self.node, kind)),
         }

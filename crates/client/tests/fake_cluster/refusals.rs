@@ -8,7 +8,7 @@ use crate::support::{Cluster, Reply, bytes, fail, get, normal, put};
 
 #[tokio::test]
 async fn where_nothing_was_written_the_next_node_is_asked_and_the_caller_sees_success() {
-    for code in [ErrorCode::NotReady, ErrorCode::Overloaded, ErrorCode::DiskFull] {
+    for code in [ErrorCode::NotReady, ErrorCode::Overloaded, ErrorCode::DiskFull, ErrorCode::NotEnoughReplicas] {
         let cluster = Cluster::start(3).await;
         let client = cluster.client().await;
         let key = cluster.key_of(0);
@@ -44,7 +44,6 @@ async fn what_all_nodes_would_say_is_told_at_once_in_the_node_s_words() {
 #[tokio::test]
 async fn a_write_that_may_have_happened_is_not_sent_to_another_node() {
     let told = [
-        (ErrorCode::NotEnoughReplicas, Code::NotEnoughReplicas),
         (ErrorCode::MayBeWritten, Code::NotEnoughReplicas),
         (ErrorCode::CoordinatorLost, Code::CoordinatorLost),
         (ErrorCode::Internal, Code::Internal),
@@ -60,6 +59,17 @@ async fn a_write_that_may_have_happened_is_not_sent_to_another_node() {
         assert_eq!((cluster.walk("k")[0].asked(), cluster.asked()), (2, 2), "{code:?}");
         cluster.forget();
     }
+}
+
+/// One that has just come back, or is cut off, reaches too few where another reaches enough.
+#[tokio::test]
+async fn a_write_that_was_not_begun_for_want_of_replicas_is_asked_of_one_other() {
+    let cluster = Cluster::start(5).await;
+    let client = cluster.client().await;
+    cluster.all_do(|_| Reply::Say(fail(ErrorCode::NotEnoughReplicas)));
+    let error = put(&client, "k").await.unwrap_err();
+    assert_eq!((error.code, cluster.asked()), (Code::NotEnoughReplicas, 2), "two nodes agree");
+    assert_eq!(error.message, "the fake node says ERROR_CODE_NOT_ENOUGH_REPLICAS");
 }
 
 #[tokio::test]

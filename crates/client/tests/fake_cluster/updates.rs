@@ -92,7 +92,7 @@ async fn an_update_does_not_begin_anew_for_ever() {
 
 #[tokio::test]
 async fn an_update_whose_write_may_have_happened_is_not_made_again() {
-    for code in [ErrorCode::CoordinatorLost, ErrorCode::NotEnoughReplicas] {
+    for code in [ErrorCode::CoordinatorLost, ErrorCode::MayBeWritten] {
         let cluster = with_siblings(usize::MAX, code).await;
         let error = cluster.client().await.update("default", "k", join).await.unwrap_err();
         assert!(error.may_have_happened());

@@ -2,6 +2,7 @@
 //!
 //! Each cluster has a folder and ports of its own and is stopped with the test, also when it fails.
 
+mod alone;
 mod bad_input;
 mod cluster;
 mod full_disk;

@@ -57,6 +57,21 @@ impl Nodes {
 
     /// The same for clients that trust and show something.
     pub fn start_for(founders: usize, settings: &Value, caller: Option<CallerFiles>) -> Self {
+        let nodes = Self::put_down_for(founders, settings, caller);
+        let names: Vec<String> = nodes.nodes.lock().unwrap().keys().cloned().collect();
+        names.iter().for_each(|name| nodes.launch(name));
+        names.iter().for_each(|name| nodes.until_ready(name));
+        // Until its homes have compared their empty disks, nobody knows that nothing was ever lost.
+        nodes.until_settled();
+        nodes
+    }
+
+    /// So many that will found a cluster; none of them runs.
+    pub fn put_down_only(founders: usize) -> Self {
+        Self::put_down_for(founders, &json!({}), None)
+    }
+
+    fn put_down_for(founders: usize, settings: &Value, caller: Option<CallerFiles>) -> Self {
         let ports = Mutex::new(free_ports());
         let names: Vec<String> = (1..=founders).map(|number| format!("node-{number}")).collect();
         let taken: Vec<u16> = names.iter().map(|_| ports.lock().unwrap().remove(0)).collect();
@@ -73,10 +88,6 @@ impl Nodes {
         for (number, (name, port)) in (1..).zip(names.iter().zip(taken)) {
             nodes.put_down(name, &zone(number), port, "ours");
         }
-        names.iter().for_each(|name| nodes.launch(name));
-        names.iter().for_each(|name| nodes.until_ready(name));
-        // Until its homes have compared their empty disks, nobody knows that nothing was ever lost.
-        nodes.until_settled();
         nodes
     }
 

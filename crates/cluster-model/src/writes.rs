@@ -154,9 +154,10 @@ impl<S: Store> World<S> {
                 assert!(*to_bytes > claim.size_bytes, "a volume never shrinks");
                 (claim.size_bytes, claim.version) = (*to_bytes, fresh);
             }
-            Action::DeleteClaim { pod, uid, cleared, .. } => {
+            Action::DeleteClaim { pod, uid, version, cleared, .. } => {
                 assert_eq!(cleared.pod(), pod);
-                let claim = self.kube.claims.get(pod).filter(|claim| claim.uid == *uid).ok_or_else(conflict)?;
+                let claim = self.kube.claims.get(pod).filter(|claim| claim.uid == *uid && claim.version == *version);
+                let claim = claim.ok_or_else(conflict)?;
                 if !claim.deleting {
                     if cleared.mark() != Mark::Lost {
                         self.judge_departure(pod);

@@ -152,6 +152,8 @@ pub enum Action {
         pod: PodId,
         /// Precondition.
         uid: Uid,
+        /// Precondition.
+        version: Version,
         /// Why nobody needs it.
         cleared: Cleared,
         /// The turn.

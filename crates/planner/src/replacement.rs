@@ -126,8 +126,8 @@ pub fn act(
         return;
     }
     if !claim.deleting {
-        let (pod, uid, cleared) = (pod.clone(), claim.uid.clone(), Cleared::given_up(pod));
-        plan.act(Action::DeleteClaim { pod, uid, cleared, under });
+        let (uid, version) = (claim.uid.clone(), claim.version.clone());
+        plan.act(Action::DeleteClaim { pod: pod.clone(), uid, version, cleared: Cleared::given_up(pod), under });
     }
     if let Some(view) = observed.pods.get(pod).filter(|pod| !pod.deleting) {
         plan.act(Action::DeletePod { pod: pod.clone(), uid: view.uid.clone(), under });

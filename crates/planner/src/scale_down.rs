@@ -99,8 +99,8 @@ pub fn act(wanted: &Wanted, observed: &Observed, shape: &Shape, turn: &Turn, pla
         if is_unmarked(shape, pod, claim) {
             mark(claim, &cleared, turn.id, plan);
         } else if is_deletable(wanted, shape, pod, claim) {
-            let (pod, uid) = (pod.clone(), claim.uid.clone());
-            plan.act(Action::DeleteClaim { pod, uid, cleared, under: turn.id });
+            let (pod, uid, version) = (pod.clone(), claim.uid.clone(), claim.version.clone());
+            plan.act(Action::DeleteClaim { pod, uid, version, cleared, under: turn.id });
         }
     }
 }

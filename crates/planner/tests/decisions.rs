@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use dynamo_planner::{
-    Action, ChangeView, ClaimView, Edit, Founders, Mark, Memory, NodeView, Observed, PARKED, Plan, PodId, PodView,
-    ReceiptView, Reclaim, RingView, SetView, StorageWanted, Wanted, Why, ZoneWanted,
+    Action, ChangeView, ClaimView, Edit, Founders, HostView, Mark, Memory, NodeView, Observed, PARKED, Plan, PodId,
+    PodView, ReceiptView, Reclaim, RingView, SetView, StorageWanted, Wanted, Why, ZoneWanted,
     certificates::{Authorities, Life, Step},
     conditions, plan,
     turn::{QUARANTINE_S, Turn, TurnRecord, Work},
@@ -379,6 +379,45 @@ fn volumes_whose_class_cannot_grow_are_told() {
     assert!(plan.actions.is_empty(), "{plan:?}");
     assert_eq!(plan.waits, [Why::VolumesCannotGrow]);
     assert!(conditions(&observed, &plan).iter().any(|one| one.kind == "Degraded" && one.holds));
+}
+
+#[test]
+fn a_zone_without_a_machine_is_told_and_nothing_but_its_own_nodes_waits_for_it() {
+    let host =
+        |zone: &str| (format!("host of c-{zone}-0"), HostView { zone: Some(zone.to_owned()), ..HostView::default() });
+    let spec = wanted(3);
+    let none_in_c = Why::NoHostIn { zone: "c".to_owned() };
+    let mut observed = Observed { hosts: Some([host("a"), host("b")].into()), ..Observed::default() };
+    let first = planned(&spec, &observed);
+    assert_eq!(first.waits.first(), Some(&none_in_c));
+    let degraded = |plan: &Plan, observed: &Observed| {
+        let told = conditions(observed, plan).into_iter().find(|one| one.kind == "Degraded").unwrap();
+        (told.holds, told.reason, told.message)
+    };
+    let (holds, reason, message) = degraded(&first, &observed);
+    assert!(holds && reason == "NoHostIn" && message.starts_with("zone c has no machine: label one"), "{message}");
+    let founders = Founders { zones: ["a", "b", "c"].map(|zone| (zone.to_owned(), 1)).into() };
+    assert!(first.actions.contains(&Action::CreateFounders(founders)), "it is founded all the same: {first:?}");
+    // A machine comes: what is done is the same, and nothing is told.
+    observed.hosts.as_mut().unwrap().extend([host("c")]);
+    let second = planned(&spec, &observed);
+    assert_eq!((second.actions, second.waits.contains(&none_in_c)), (first.actions, false));
+
+    // A zone that is added to a cluster which runs.
+    let mut spec = wanted(4);
+    spec.zones.as_mut().unwrap().push(ZoneWanted { name: "d".to_owned(), weight: 1, storage_bytes: None });
+    let mut observed = settled(1);
+    observed.hosts = Some(["a", "b", "c"].map(host).into());
+    let told = planned(&spec, &observed);
+    assert_eq!(told.waits.first(), Some(&Why::NoHostIn { zone: "d".to_owned() }));
+    assert!(
+        told.actions.iter().any(|action| matches!(action, Action::CreateSet { zone, .. } if zone == "d")),
+        "{told:?}"
+    );
+    assert_eq!(degraded(&told, &observed).1, "NoHostIn");
+    // Whoever sees no machines says nothing of them.
+    observed.hosts = None;
+    assert!(!planned(&spec, &observed).waits.iter().any(|why| matches!(why, Why::NoHostIn { .. })));
 }
 
 #[test]

@@ -28,7 +28,7 @@ impl Hand<'_> {
         self.merge::<PersistentVolumeClaim>(CLAIMS, &claim_of(pod), patch).await
     }
 
-    pub async fn delete_claim(&self, pod: &PodId, uid: &str) -> Result<(), Failure> {
-        self.delete::<PersistentVolumeClaim>(CLAIMS, &claim_of(pod), uid, (None, false)).await
+    pub async fn delete_claim(&self, pod: &PodId, uid: &str, version: &str) -> Result<(), Failure> {
+        self.delete::<PersistentVolumeClaim>(CLAIMS, &claim_of(pod), (uid, version), false).await
     }
 }

@@ -99,18 +99,18 @@ impl<'a> Hand<'a> {
         applied.map(drop).map_err(|error| self.failed("patch", resource, &name, error))
     }
 
-    /// Deletes this life of an object; with a version, as long as nobody has written to it.
+    /// Deletes this life of an object, as long as nobody has written to it since it was seen.
     pub async fn delete<K: Written>(
         &self,
         resource: &'static str,
         name: &str,
-        uid: &str,
-        (version, orphan): (Option<&str>, bool),
+        (uid, version): (&str, &str),
+        orphan: bool,
     ) -> Result<(), Failure> {
         let policy = if orphan { PropagationPolicy::Orphan } else { PropagationPolicy::Background };
         let params = DeleteParams {
             preconditions: Some(Preconditions {
-                resource_version: version.map(str::to_owned),
+                resource_version: Some(version.to_owned()),
                 uid: Some(uid.to_owned()),
             }),
             propagation_policy: Some(policy),

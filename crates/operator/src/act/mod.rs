@@ -17,8 +17,9 @@ mod tend;
 use std::time::{Duration, Instant};
 
 use dynamo_crd::DynamoCluster;
-use dynamo_planner::{Action, Plan, turn::VALID_S};
+use dynamo_planner::{Action, Plan, PodId, turn::VALID_S};
 use k8s_openapi::api::core::v1::{ConfigMap, Pod};
+use kube::ResourceExt;
 
 use crate::{
     context::Context,
@@ -137,11 +138,9 @@ impl Hand<'_> {
             Action::LowerPartition { set, to, version, .. } => self.partition(set, *to, version).await,
             Action::ParkPartition { set, version } => self.partition(set, dynamo_planner::PARKED, version).await,
             Action::CheckSets(generations) => self.check_sets(generations).await,
-            Action::DeletePod { pod, uid, .. } => {
-                self.delete::<Pod>("pods", &pod.to_string(), uid, (None, false)).await
-            }
+            Action::DeletePod { pod, uid, .. } => self.delete_pod(pod, uid).await,
             Action::MarkClaim { pod, version, mark, .. } => self.mark_claim(pod, version, *mark).await,
-            Action::DeleteClaim { pod, uid, .. } => self.delete_claim(pod, uid).await,
+            Action::DeleteClaim { pod, uid, version, .. } => self.delete_claim(pod, uid, version).await,
             Action::GrowClaim { pod, version, to_bytes } => self.grow_claim(pod, version, *to_bytes).await,
             Action::Retire(lives) => self.retire(lives).await,
             Action::TakeTurn { version, turn } => self.write_turn(version.as_deref(), turn.id, Some(turn)).await,
@@ -150,6 +149,15 @@ impl Hand<'_> {
             Action::ChangeRing { .. } | Action::CancelChange { .. } => self.change_ring(action).await,
             Action::Certificates(step) => self.certificates(step).await,
         }
+    }
+
+    /// As it was seen: one that was broken and has become ready since is not restarted.
+    async fn delete_pod(&self, pod: &PodId, uid: &str) -> Result<(), Failure> {
+        let seen = self.seen.objects.pods.get(pod).filter(|seen| seen.uid().as_deref() == Some(uid));
+        let Some(version) = seen.and_then(|seen| seen.resource_version()) else {
+            return Err(Dropped::Stale(format!("pod {pod} is another")).into());
+        };
+        self.delete::<Pod>("pods", &pod.to_string(), (uid, &version), false).await
     }
 
     async fn change_ring(&self, action: &Action) -> Result<(), Failure> {

@@ -86,7 +86,7 @@ impl Hand<'_> {
     }
 
     pub async fn delete_set(&self, name: &str, uid: &str, version: &str, orphan: bool) -> Result<(), Failure> {
-        self.delete::<StatefulSet>(SETS, name, uid, (Some(version), orphan)).await
+        self.delete::<StatefulSet>(SETS, name, (uid, version), orphan).await
     }
 
     /// That each StatefulSet has the generation that it was seen with, by the API server's own word.

@@ -184,6 +184,27 @@ mod tests {
     }
 
     #[test]
+    fn a_machine_is_off_by_the_taint_that_says_so_and_by_no_other() {
+        let tainted = |keys: &[&str]| {
+            let taints: Vec<_> = keys.iter().map(|key| json!({"key": key, "effect": "NoExecute"})).collect();
+            let machine =
+                json!({"metadata": {"labels": {"topology.kubernetes.io/zone": "EU_1"}}, "spec": {"taints": taints}});
+            host_view(&serde_json::from_value(machine).unwrap())
+        };
+        // What Kubernetes says of a machine that does not answer, or that somebody drains: it may come back.
+        let kubernetes = [
+            "node.kubernetes.io/unreachable",
+            "node.kubernetes.io/not-ready",
+            "node.kubernetes.io/unschedulable",
+            "example.com/out-of-service",
+        ];
+        assert!(!tainted(&kubernetes).out_of_service);
+        assert!(tainted(&["node.kubernetes.io/unreachable", "node.kubernetes.io/out-of-service"]).out_of_service);
+        assert_eq!(tainted(&[]), HostView { zone: Some(dns_safe("EU_1")), out_of_service: false });
+        assert_eq!(host_view(&Node::default()), HostView::default());
+    }
+
+    #[test]
     fn a_template_that_somebody_else_wrote_to_is_not_what_it_says() {
         let with = |manager: &str, subresource: &str, field: &str| {
             set(json!({"metadata": {"labels": {"dynamo-k8s.io/template": "one"}, "managedFields": [

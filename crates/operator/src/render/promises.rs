@@ -256,6 +256,31 @@ fn nothing_is_mounted_in_a_way_that_kubelet_never_renews() {
     }
 }
 
+/// Every text in it that is this one.
+fn mentions(value: &Value, text: &str) -> usize {
+    match value {
+        Value::String(one) => usize::from(one == text),
+        Value::Array(all) => all.iter().map(|one| mentions(one, text)).sum(),
+        Value::Object(all) => all.values().map(|one| mentions(one, text)).sum(),
+        _ => 0,
+    }
+}
+
+#[test]
+fn no_pod_is_given_the_keys_of_the_authority() {
+    for (name, sample) in everything() {
+        let (all, cluster) = (sample.all(), sample.cluster.metadata.name.clone().unwrap());
+        for pod in pods(&all) {
+            // As a volume, a projected one, an environment variable or a whole environment: each names the Secret.
+            assert_eq!(mentions(pod, &names::authority(&cluster)), 0, "{name}");
+            assert_eq!(mentions(pod, &names::context_key(&cluster)), 1, "{name}: that one it has to have");
+        }
+        // And nobody lets their account read it.
+        let kinds: BTreeSet<&str> = all.iter().filter_map(|object| object["kind"].as_str()).collect();
+        assert!(kinds.contains("ServiceAccount") && !kinds.iter().any(|kind| kind.contains("Role")), "{kinds:?}");
+    }
+}
+
 #[test]
 fn files_that_the_configuration_names_are_mounted() {
     for (name, sample) in everything() {

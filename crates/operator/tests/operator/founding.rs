@@ -2,7 +2,6 @@
 
 use std::{sync::Arc, time::Duration};
 
-use dynamo_crd::status::ConditionKind;
 use kube::ResourceExt;
 use serde_json::json;
 
@@ -56,34 +55,6 @@ async fn zones_are_found_once_and_recorded() {
         .map(|zone| (zone.name, zone.node_label_value))
         .collect();
     assert_eq!(zones, ["a", "b", "c"].map(|zone| (zone.to_owned(), zone.to_owned())));
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_operator_that_dies_at_every_write_founds_and_resizes_a_cluster() {
-    let Some(world) = World::start("deaths").await else { return };
-    world.create(3, json!({})).await;
-    let faults = Faults::each(1);
-    let client = world.client(OPERATOR, None, &faults).await;
-    let deaths = async {
-        loop {
-            let _operator = world.operate(client.clone());
-            faults.lost.notified().await;
-        }
-    };
-    let life = async {
-        world.settles_at(3).await;
-        world.edit(json!({"replicas": 5})).await;
-        world.settles_at(5).await;
-        world.edit(json!({"replicas": 3})).await;
-        world.settles_at(3).await;
-    };
-    tokio::select! {
-        () = deaths => {}
-        () = life => {}
-    }
-    assert_eq!(world.cluster.changes(), 2, "no change of the ring was made twice");
-    let available = world.condition(ConditionKind::Available).await;
-    assert!(available.is_some_and(|(holds, ..)| holds));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,9 +1,13 @@
-//! A right that lacks is told by name, and nothing else stops.
+//! A right that lacks is told by name, and nothing else stops; and what nodes have no right to.
 
 use std::sync::Arc;
 
 use dynamo_crd::status::ConditionKind;
-use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding};
+use k8s_openapi::api::{
+    authorization::v1::SubjectAccessReview,
+    core::v1::Secret,
+    rbac::v1::{ClusterRole, ClusterRoleBinding, Role, RoleBinding},
+};
 use kube::{
     Api,
     api::{Patch, PatchParams, PostParams},
@@ -76,4 +80,53 @@ async fn a_right_that_lacks_is_a_condition_that_names_it_until_it_is_given() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_right_that_lacks_where_something_is_applied_is_told_the_same() {
     lacks("rights to apply", "services", "patch").await;
+}
+
+/// Whether an account may do this with Secrets, by the API server's own word.
+async fn may(world: &World, account: &str, verb: &str, name: &str) -> bool {
+    let namespace = &world.cluster.id.namespace;
+    let asked: SubjectAccessReview = from(json!({"metadata": {}, "spec": {
+        "user": format!("system:serviceaccount:{namespace}:{account}"),
+        "groups": ["system:serviceaccounts", format!("system:serviceaccounts:{namespace}"), "system:authenticated"],
+        "resourceAttributes": {"namespace": namespace, "verb": verb, "resource": "secrets", "name": name},
+    }}));
+    let reviews = Api::<SubjectAccessReview>::all(world.plane.admin());
+    reviews.create(&PostParams::default(), &asked).await.unwrap().status.unwrap().allowed
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_account_that_nodes_run_as_reads_no_secret() {
+    let Some(world) = World::start("the nodes' account").await else { return };
+    let _operator = world.operator().await;
+    world.create(3, json!({})).await;
+    world.settles_at(3).await;
+    let pods = world.pods().await;
+    let accounts: Vec<_> = pods.iter().map(|pod| pod.spec.as_ref().unwrap().service_account_name.clone()).collect();
+    assert_eq!(accounts, vec![Some("c-node".to_owned()); 3]);
+    for verb in ["get", "list", "watch", "create", "update", "patch", "delete", "*"] {
+        for name in ["c-ca", "c-secret", ""] {
+            assert!(!may(&world, "c-node", verb, name).await, "{verb} {name}");
+        }
+    }
+    // With a token such as its pods have, on a Secret that is there.
+    let node = world.plane.service_account("shop", "c-node").await;
+    assert!(world.api::<Secret>().get_opt("c-secret").await.unwrap().is_some());
+    for refused in [
+        Api::<Secret>::namespaced(node.clone(), "shop").get("c-secret").await.map(drop),
+        Api::<Secret>::namespaced(node, "shop").list(&Default::default()).await.map(drop),
+    ] {
+        assert!(matches!(&refused, Err(kube::Error::Api(status)) if status.code == 403), "{refused:?}");
+    }
+
+    // What is asked here is answered otherwise where somebody lets it.
+    let role: Role = from(json!({"metadata": {"name": "too-much"},
+        "rules": [{"apiGroups": [""], "resources": ["secrets"], "verbs": ["get"]}]}));
+    world.api().create(&PostParams::default(), &role).await.unwrap();
+    let binding: RoleBinding = from(json!({
+        "metadata": {"name": "too-much"},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "too-much"},
+        "subjects": [{"kind": "ServiceAccount", "name": "c-node", "namespace": "shop"}],
+    }));
+    world.api().create(&PostParams::default(), &binding).await.unwrap();
+    patient("it is let", async || may(&world, "c-node", "get", "c-ca").await).await;
 }

@@ -1,11 +1,11 @@
-//! What kubelets, the scheduler and a provisioner of volumes do: pods get a machine of their zone and an address, claims a
-//! volume that is tied to that machine, and what is told to go goes.
+//! What kubelets, the scheduler and a provisioner of volumes do: pods get a machine of their zone, where there is one, and an
+//! address, claims a volume that is tied to that machine, and what is told to go goes.
 
 use std::{collections::BTreeMap, fmt::Debug, sync::Arc, time::Duration};
 
 use dynamo_planner::{PodId, record};
 use futures_util::{StreamExt, pin_mut, stream};
-use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolume, PersistentVolumeClaim, Pod};
+use k8s_openapi::api::core::v1::{ConfigMap, Node, PersistentVolume, PersistentVolumeClaim, Pod, Taint};
 use kube::{
     Api, Client, Resource, ResourceExt,
     api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions},
@@ -35,6 +35,7 @@ pub struct Heard {
     pub pods: Store<Pod>,
     pub claims: Store<PersistentVolumeClaim>,
     pub maps: Store<ConfigMap>,
+    pub machines: Store<Node>,
 }
 
 /// It ends with this.
@@ -51,13 +52,13 @@ impl Kubelet {
             pods: hear(&client, labels, &mut tasks),
             claims: hear(&client, labels, &mut tasks),
             maps: hear(&client, labels, &mut tasks),
+            machines: hear(&client, None, &mut tasks),
         };
         let machine = Machine { client, heard: heard.clone() };
         tasks.spawn(async move {
             loop {
-                let mut pods = by_namespace(&machine.heard.pods);
-                let mut of = |id: &Id| pods.remove(&id.namespace).unwrap_or_default();
-                let all: Vec<_> = clusters.iter().map(|cluster| (cluster, of(&cluster.id))).collect();
+                let pods = by_namespace(&machine.heard.pods);
+                let all: Vec<_> = clusters.iter().map(|cluster| (cluster, of(&pods, &cluster.id))).collect();
                 let rounds = stream::iter(all);
                 rounds.for_each_concurrent(AT_ONCE, |(cluster, pods)| machine.round(cluster, pods)).await;
                 sleep(EVERY).await;
@@ -95,6 +96,12 @@ where
         found.entry(object.namespace().unwrap_or_default()).or_default().push(object);
     }
     found
+}
+
+/// The pods of a cluster: a namespace may have several.
+fn of(pods: &BTreeMap<String, Vec<Arc<Pod>>>, id: &Id) -> Vec<Arc<Pod>> {
+    let is_its = |pod: &&Arc<Pod>| pod.labels().get("dynamo-k8s.io/cluster") == Some(&id.name);
+    pods.get(&id.namespace).into_iter().flatten().filter(is_its).cloned().collect()
 }
 
 struct Machine {
@@ -144,16 +151,16 @@ impl Machine {
         pod: &Pod,
         retired: Option<u64>,
     ) -> Result<(), kube::Error> {
-        let zone = pod.labels().get("dynamo-k8s.io/zone").cloned().unwrap_or_default();
-        let machine = format!("{zone}{}", id.ordinal % 3);
-        if pod.spec.as_ref().is_none_or(|spec| spec.node_name.is_none()) {
+        let machine = pod.spec.as_ref().and_then(|spec| spec.node_name.clone());
+        let Some(machine) = machine else {
+            let Some(machine) = self.room_for(id, pod) else { return Ok(()) };
             let binding = json!({"apiVersion": "v1", "kind": "Binding", "metadata": {"name": pod.name_any()},
                 "target": {"apiVersion": "v1", "kind": "Node", "name": machine}});
             let (pods, put) = (self.api::<Pod>(cluster), PostParams::default());
             let bound: Result<serde_json::Value, _> =
                 pods.create_subresource("binding", &pod.name_any(), &put, &binding).await;
             return bound.map(drop);
-        }
+        };
         let name = ObjectRef::new(&format!("data-{id}")).within(&cluster.id.namespace);
         let Some(claim) = self.heard.claims.get(&name) else { return Ok(()) };
         if claim.status.as_ref().and_then(|status| status.phase.as_deref()) != Some("Bound") {
@@ -175,6 +182,19 @@ impl Machine {
         self.api::<Pod>(cluster).patch_status(&pod.name_any(), &PatchParams::default(), &patch).await.map(drop)
     }
 
+    /// A machine of its zone that takes pods.
+    fn room_for(&self, id: &PodId, pod: &Pod) -> Option<String> {
+        let zone = pod.labels().get("dynamo-k8s.io/zone").cloned().unwrap_or_default();
+        // The API server itself says of a new machine that it is not ready yet.
+        let is_off = |taint: &Taint| taint.effect == "NoExecute";
+        let takes = |name: &String| {
+            let machine = self.heard.machines.get(&ObjectRef::new(name));
+            machine
+                .is_some_and(|machine| !machine.spec.iter().flat_map(|spec| spec.taints.iter().flatten()).any(is_off))
+        };
+        (0..3).map(|turn| format!("{zone}{}", (id.ordinal + turn) % 3)).find(takes)
+    }
+
     /// A volume on this machine; the real controller binds it.
     async fn provide(
         &self,
@@ -183,11 +203,12 @@ impl Machine {
         machine: &str,
     ) -> Result<(), kube::Error> {
         let uid = claim.uid().unwrap_or_default();
+        let class = claim.spec.as_ref().and_then(|spec| spec.storage_class_name.clone());
         let rule = json!({"key": "kubernetes.io/hostname", "operator": "In", "values": [machine]});
         let volume: PersistentVolume = from(json!({
             "metadata": {"name": format!("pv-{uid}")},
             "spec": {
-                "capacity": {"storage": "100Gi"}, "accessModes": ["ReadWriteOnce"], "storageClassName": "static",
+                "capacity": {"storage": "100Gi"}, "accessModes": ["ReadWriteOnce"], "storageClassName": class,
                 "persistentVolumeReclaimPolicy": "Retain", "hostPath": {"path": "/nowhere"},
                 "claimRef": {"namespace": cluster.id.namespace, "name": claim.name_any(), "uid": uid},
                 "nodeAffinity": {"required": {"nodeSelectorTerms": [{"matchExpressions": [rule]}]}},

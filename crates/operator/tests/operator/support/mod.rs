@@ -8,5 +8,6 @@ pub mod nodes;
 pub mod plane;
 mod rights;
 pub mod stub;
+pub mod tls;
 
 pub use plane::{OPERATOR, SECOND, World, patient};

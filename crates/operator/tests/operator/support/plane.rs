@@ -26,13 +26,17 @@ use kube::{
 };
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
-use tokio::{task::JoinHandle, time::sleep};
+use tokio::{
+    task::{JoinHandle, JoinSet},
+    time::sleep,
+};
 
 use super::{
     faults::{FaultLayer, Faults},
     kubelet::Kubelet,
     rights,
     stub::{Cluster, free_port},
+    tls::Tls,
 };
 
 /// What a cluster is called in Kubernetes.
@@ -63,6 +67,7 @@ pub struct World {
     pub plane: ControlPlane,
     pub cluster: Arc<Cluster>,
     _kubelet: Kubelet,
+    _certificates: JoinSet<()>,
 }
 
 /// Without a kubelet these would find every machine dead.
@@ -82,12 +87,7 @@ pub async fn prepared(plane: ControlPlane, namespaces: &[&str]) -> ControlPlane 
         Api::<Namespace>::all(admin.clone()).create(&put, &namespace).await.unwrap();
     }
     for zone in ["a", "b", "c"] {
-        for number in 0..3 {
-            let name = format!("{zone}{number}");
-            let labels = json!({"topology.kubernetes.io/zone": zone, "kubernetes.io/hostname": name});
-            let node: Node = from(json!({"metadata": {"name": name, "labels": labels}}));
-            Api::<Node>::all(admin.clone()).create(&put, &node).await.unwrap();
-        }
+        machines(&admin, zone).await;
     }
     let class: StorageClass = from(json!({"metadata": {"name": "static"}, "provisioner": "test/none",
         "allowVolumeExpansion": true}));
@@ -96,6 +96,16 @@ pub async fn prepared(plane: ControlPlane, namespaces: &[&str]) -> ControlPlane 
     patient("the resource is served", async || clusters.list(&ListParams::default()).await.is_ok()).await;
     rights::grant(&admin, &[OPERATOR, SECOND]).await;
     plane
+}
+
+/// Three machines of a zone.
+pub async fn machines(admin: &Client, zone: &str) {
+    for number in 0..3 {
+        let name = format!("{zone}{number}");
+        let labels = json!({"topology.kubernetes.io/zone": zone, "kubernetes.io/hostname": name});
+        let node: Node = from(json!({"metadata": {"name": name, "labels": labels}}));
+        Api::<Node>::all(admin.clone()).create(&PostParams::default(), &node).await.unwrap();
+    }
 }
 
 /// The resource: three zones, no certificates; the rest as it is said.
@@ -135,12 +145,25 @@ impl Drop for Operator {
 impl World {
     /// None: the binaries are missing, which is told. What the operator reads is logged, as what everybody writes is.
     pub async fn start(test: &str) -> Option<World> {
+        World::with(test, None).await
+    }
+
+    /// One whose nodes show certificates of the operator's authority.
+    pub async fn secured(test: &str) -> Option<World> {
+        World::with(test, Some(Arc::default())).await
+    }
+
+    async fn with(test: &str, tls: Option<Arc<Tls>>) -> Option<World> {
         let id = Id::new("shop", "c");
         let plane = ControlPlane::start_with_reads_of(&[OPERATOR], test, CONTROLLERS).await?;
         let plane = prepared(plane, &[&id.namespace]).await;
-        let cluster = Cluster::new(id, (1, free_port()), 3, SPEED);
+        let mut certificates = JoinSet::new();
+        if let Some(tls) = &tls {
+            certificates.spawn(Arc::clone(tls).run(plane.admin(), id.clone()));
+        }
+        let cluster = Cluster::shown(id, (1, free_port()), (3, SPEED), tls);
         let (kubelet, _) = Kubelet::start(plane.admin(), vec![Arc::clone(&cluster)]);
-        Some(World { plane, cluster, _kubelet: kubelet })
+        Some(World { plane, cluster, _kubelet: kubelet, _certificates: certificates })
     }
 
     /// An operator with the rights that an installation gives it.

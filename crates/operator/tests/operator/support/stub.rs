@@ -3,7 +3,10 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Instant,
 };
 
@@ -19,7 +22,7 @@ use tokio::task::JoinSet;
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::{Request, Response, Status, transport::Server};
 
-use super::{nodes::Nodes, plane::Id};
+use super::{nodes::Nodes, plane::Id, tls::Tls};
 
 pub struct Cluster {
     pub id: Id,
@@ -29,6 +32,10 @@ pub struct Cluster {
     speed: u32,
     began: Instant,
     inner: Mutex<Inner>,
+    /// None: plaintext.
+    pub tls: Option<Arc<Tls>>,
+    /// How often a node was asked for the ring.
+    pub asked: AtomicU64,
 }
 
 struct Inner {
@@ -43,7 +50,12 @@ struct Inner {
 
 impl Cluster {
     /// All clusters of one operator have one port, since it asks them there.
-    pub fn new(id: Id, (net, port): (u8, u16), n: u32, speed: u32) -> Arc<Cluster> {
+    pub fn new(id: Id, at: (u8, u16), n: u32, speed: u32) -> Arc<Cluster> {
+        Cluster::shown(id, at, (n, speed), None)
+    }
+
+    /// Whose nodes show certificates, or speak plaintext.
+    pub fn shown(id: Id, (net, port): (u8, u16), (n, speed): (u32, u32), tls: Option<Arc<Tls>>) -> Arc<Cluster> {
         let inner = Inner {
             nodes: Nodes { n, ..Nodes::default() },
             chance: Chance(net.into()),
@@ -52,7 +64,8 @@ impl Cluster {
             servers: JoinSet::new(),
             applied: 0,
         };
-        Arc::new(Cluster { id, port, net, speed, began: Instant::now(), inner: Mutex::new(inner) })
+        let (inner, asked) = (Mutex::new(inner), AtomicU64::new(0));
+        Arc::new(Cluster { id, port, net, speed, began: Instant::now(), inner, tls, asked })
     }
 
     fn now(&self) -> u64 {
@@ -124,7 +137,13 @@ impl Cluster {
             inner.serving.insert(pod.clone())
         };
         if is_new {
-            let listener = tokio::net::TcpListener::bind(SocketAddr::new(address, self.port)).await.unwrap();
+            let mut listener = tokio::net::TcpListener::bind(SocketAddr::new(address, self.port)).await.unwrap();
+            if let Some(tls) = &self.tls {
+                let plain = tokio::net::TcpListener::bind(SocketAddr::new(address, 0)).await.unwrap();
+                let outer = std::mem::replace(&mut listener, plain);
+                let front = tls.front(&pod.to_string(), outer, listener.local_addr().unwrap());
+                self.lock().servers.spawn(front);
+            }
             let node = Node { pod: pod.clone(), cluster: Arc::clone(self) };
             let serve = Server::builder()
                 .add_service(ring_admin_server::RingAdminServer::new(node))
@@ -198,6 +217,14 @@ impl ring_admin_server::RingAdmin for Node {
         let mut response = answer(&view);
         response.asked = self.pod.to_string();
         response.confirmed &= request.into_inner().confirm;
+        self.cluster.asked.fetch_add(1, Ordering::Relaxed);
+        if let Some(tls) = &self.cluster.tls {
+            let mut loaded = tls.all();
+            for node in &mut response.nodes {
+                let has = loaded.remove(&node.name).unwrap_or_default();
+                (node.trusted, node.certificate_signed_by) = (has.trusts, has.signed_by.unwrap_or_default());
+            }
+        }
         Ok(Response::new(response))
     }
 }

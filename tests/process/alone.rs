@@ -1,0 +1,25 @@
+//! One node of three that reaches nobody. Kubernetes sends a pod no traffic, and finds no address for it, until it is ready: a
+//! cluster whose nodes waited for one another would never come back.
+
+use crate::nodes::Nodes;
+
+#[test]
+fn a_node_that_reaches_nobody_is_ready_all_the_same_on_a_new_disk_and_on_its_own() {
+    let nodes = Nodes::put_down_only(3);
+    nodes.restart("node-1");
+    // It can't do what takes two of three, and says so to whoever asks for that alone.
+    let refused = nodes.run(&["put", "k", "v"]);
+    assert_eq!(refused.status.code(), Some(3), "{}", String::from_utf8_lossy(&refused.stderr));
+    assert!(nodes.is_ready("node-1"));
+
+    nodes.restart("node-2");
+    nodes.restart("node-3");
+    nodes.until_settled();
+    nodes.ok(&["put", "k", "v", "-w", "3"]);
+    let all = ["node-1", "node-2", "node-3"];
+    all.iter().for_each(|node| nodes.kill(node));
+    nodes.restart("node-1");
+    assert!(nodes.ok(&["get", "k", "-r", "1"]).starts_with('v'));
+    assert!(!nodes.run(&["get", "k"]).status.success(), "two are down");
+    assert!(nodes.is_ready("node-1"));
+}

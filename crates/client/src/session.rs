@@ -18,7 +18,7 @@ use tonic::{Status, Streaming};
 use crate::{
     alone,
     attempt::{Failed, Kind, Patience},
-    error::{Error, cause_of},
+    error::cause_of,
     frames::{FRAME_BYTES, Frames, bytes_of},
     line::Line,
     pending::{Outcome, Pending, Waiting},

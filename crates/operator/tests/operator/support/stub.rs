@@ -14,9 +14,11 @@ use dynamo_cluster_model::Chance;
 use dynamo_planner::{Edit, Founders, PodId, RingView};
 use dynamo_ring::NodeId;
 use dynamo_wire::v1::{
-    self, ApplyRequest, ApplyResponse, CancelRequest, CancelResponse, GoneLife, PlanRequest, PlanResponse,
-    PreferenceList, ProgressRequest, ProgressResponse, ReceiptRequest, ReceiptResponse, RingChange, ViewChange,
-    ViewNode, ViewRequest, ViewResponse, ring_admin_server, ring_edit,
+    self, ApplyRequest, ApplyResponse, CancelRequest, CancelResponse, CreateBucketRequest, CreateBucketResponse,
+    DescribeBucketRequest, DescribeBucketResponse, GoneLife, ListBucketsRequest, ListBucketsResponse, NodeStatus,
+    PlanRequest, PlanResponse, PreferenceList, ProgressRequest, ProgressResponse, ReceiptRequest, ReceiptResponse,
+    RingChange, StatusRequest, StatusResponse, ViewChange, ViewNode, ViewRequest, ViewResponse, admin_server,
+    ring_admin_server, ring_edit,
 };
 use tokio::task::JoinSet;
 use tokio_stream::wrappers::TcpListenerStream;
@@ -146,6 +148,7 @@ impl Cluster {
             }
             let node = Node { pod: pod.clone(), cluster: Arc::clone(self) };
             let serve = Server::builder()
+                .add_service(admin_server::AdminServer::new(node.clone()))
                 .add_service(ring_admin_server::RingAdminServer::new(node))
                 .serve_with_incoming(TcpListenerStream::new(listener));
             self.lock().servers.spawn(async move { serve.await.unwrap() });
@@ -165,6 +168,7 @@ pub fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
+#[derive(Clone)]
 struct Node {
     pod: PodId,
     cluster: Arc<Cluster>,
@@ -174,6 +178,34 @@ impl Node {
     fn up(&self) -> Result<MutexGuard<'_, Inner>, Status> {
         let inner = self.cluster.lock();
         if inner.nodes.is_up(&self.pod) { Ok(inner) } else { Err(Status::unavailable("it is down")) }
+    }
+}
+
+/// What it has loaded is asked of each node itself.
+#[tonic::async_trait]
+impl admin_server::Admin for Node {
+    async fn status(&self, _: Request<StatusRequest>) -> Result<Response<StatusResponse>, Status> {
+        drop(self.up()?);
+        let name = self.pod.to_string();
+        let has = self.cluster.tls.as_ref().and_then(|tls| tls.all().remove(&name)).unwrap_or_default();
+        let certificate_signed_by = has.signed_by.unwrap_or_default();
+        let node = NodeStatus { name, trusted: has.trusts, certificate_signed_by, ..NodeStatus::default() };
+        Ok(Response::new(StatusResponse { nodes: vec![node], ..StatusResponse::default() }))
+    }
+
+    async fn create_bucket(&self, _: Request<CreateBucketRequest>) -> Result<Response<CreateBucketResponse>, Status> {
+        Err(Status::unimplemented("no test has buckets"))
+    }
+
+    async fn list_buckets(&self, _: Request<ListBucketsRequest>) -> Result<Response<ListBucketsResponse>, Status> {
+        Err(Status::unimplemented("no test has buckets"))
+    }
+
+    async fn describe_bucket(
+        &self,
+        _: Request<DescribeBucketRequest>,
+    ) -> Result<Response<DescribeBucketResponse>, Status> {
+        Err(Status::unimplemented("no test has buckets"))
     }
 }
 

@@ -20,7 +20,7 @@ pods=$(k get pods -l dynamo-k8s.io/cluster=shop -o jsonpath='{.items[*].metadata
 
 begins "the disk of shop-b-0 is full"
 small_is_filled b 4
-wait_for 120 "it is told, with what to do" degraded_for shop DiskRefuses "the disks of shop-b-0 take no writes"
+wait_for 120 "it is told, with what to do" degraded_for shop DiskRefuses "the disk of shop-b-0 takes no writes"
 wait_for 60 "an event says so" event_told shop DiskFull shop-b-0
 is "$(k get dynamocluster shop -o jsonpath="{.status.nodes[?(@.disk!='Ok')].name}")" shop-b-0 "nodes whose disk is not well"
 told "$(k get dynamocluster shop -o jsonpath='{.status.summary}')"

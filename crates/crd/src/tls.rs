@@ -35,9 +35,10 @@ pub struct Tls {
     /// certificate. Changing it restarts the nodes.
     #[serde(default)]
     pub client_auth: ClientAuth,
-    /// With clientAuth `Token`: the Secret of this namespace with the keys `client` (tokens that read and write, one a
-    /// line), `admin` (tokens that change the ring and make buckets, too) and `metrics` (tokens that read metrics and nothing
-    /// else), any of which may be missing. Tokens that are added or removed count without a restart.
+    /// With clientAuth `Token`: the Secret of this namespace with the keys `read` (tokens that read), `client` (that read and
+    /// write), `admin` (that change the ring and make buckets, too) and `metrics` (that read metrics and nothing else), any of
+    /// which may be missing; one token a line. A key may go on with whose they are: `client.shop`. Tokens that are added or
+    /// removed count without a restart.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]
     pub tokens_secret_name: Option<String>,

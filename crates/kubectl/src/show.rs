@@ -55,7 +55,7 @@ fn note(cluster: &DynamoCluster) -> String {
     let seen = cluster.status.as_ref().and_then(|status| status.observed_generation);
     match (cluster.metadata.generation, seen) {
         (Some(now), Some(seen)) if seen < now => {
-            "note: the operator has not seen the latest change of the spec yet\n\n".to_owned()
+            "note: the operator has not acted on the latest change of the spec yet\n\n".to_owned()
         }
         _ => String::new(),
     }
@@ -203,7 +203,7 @@ mod tests {
         let plan = Some(PlanStatus { steps: vec![step("restart nodes", StepState::Blocked, &["why"])] });
         let status = DynamoClusterStatus { observed_generation: Some(3), plan, ..DynamoClusterStatus::default() };
         cluster.status = Some(status.clone());
-        assert!(status_text(&cluster, &status).starts_with("note: the operator has not seen"));
+        assert!(status_text(&cluster, &status).starts_with("note: the operator has not acted"));
         assert!(status_text(&cluster, &status).ends_with("1. restart nodes (waits)\n   - why\n"));
         cluster.status.as_mut().unwrap().observed_generation = Some(4);
         assert_eq!(note(&cluster), "");

@@ -54,6 +54,13 @@ pub struct Seen {
     state: Option<State>,
 }
 
+impl Seen {
+    /// The version of the ConfigMap that says whom to trust, where it is the operator's.
+    pub fn trust_version(&self) -> Option<&str> {
+        self.state.as_ref()?.trust_version.as_deref()
+    }
+}
+
 /// What the operator shows to nodes.
 #[derive(Debug, Clone)]
 pub enum Shown {

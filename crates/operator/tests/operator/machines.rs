@@ -45,10 +45,12 @@ async fn a_zone_without_a_machine_is_told_until_there_is_one_and_then_has_its_no
 
     machines(&world.plane.admin(), "d").await;
     world.settles_at(3).await;
-    let condition = world.condition(ConditionKind::Degraded).await;
-    assert!(condition.is_some_and(|(holds, ..)| !holds), "it is no longer told");
-    let status = status_of(&world.resource().await);
-    assert!(!status.contains("has no machine"), "{status}");
+    patient("it is no longer told, nor anything else", async || {
+        let condition = world.condition(ConditionKind::Degraded).await;
+        let status = status_of(&world.resource().await);
+        condition.is_some_and(|(holds, ..)| !holds) && !status.contains("has no machine")
+    })
+    .await;
 }
 
 /// What `kubectl taint` writes.

@@ -1,17 +1,21 @@
 //! TLS in front of the nodes of [`super::stub`], which speak plaintext behind it: each has its own bundle and certificate, loaded one
-//! node after the other as kubelets bring them, and takes nobody whom its bundle does not name.
+//! node after the other as kubelets bring them, and takes nobody whom its bundle does not name. These kubelets never look by
+//! themselves: they bring what changed when their pod was written to for it.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     net::SocketAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use aws_lc_rs::digest;
-use dynamo_operator::authority::{self, SIGNING_KEY, TRUST_KEY};
-use k8s_openapi::api::core::v1::{ConfigMap, Secret};
-use kube::{Api, Client, ResourceExt};
+use dynamo_operator::{
+    act::ANNOTATION_TRUST,
+    authority::{self, SIGNING_KEY, TRUST_KEY},
+};
+use k8s_openapi::api::core::v1::{ConfigMap, Pod, Secret};
+use kube::{Api, Client, ResourceExt, api::ListParams};
 use rcgen::{CertificateParams, Issuer, KeyPair, SanType};
 use rustls::{
     RootCertStore, ServerConfig,
@@ -107,13 +111,19 @@ impl Tls {
     /// What kubelets bring and the signer answers, for ever.
     pub async fn run(self: Arc<Tls>, client: Client, id: Id) {
         let maps = Api::<ConfigMap>::namespaced(client.clone(), &id.namespace);
+        let pods = Api::<Pod>::namespaced(client.clone(), &id.namespace);
+        let its = ListParams::default().labels(&format!("dynamo-k8s.io/cluster={}", id.name));
         let secrets = Api::<Secret>::namespaced(client, &id.namespace);
         loop {
             sleep(EVERY).await;
             // Where the object is gone kubelet leaves what is mounted.
             let Ok(Some(trust)) = maps.get_opt(&format!("{}-trust", id.name)).await else { continue };
+            let Ok(pods) = pods.list(&its).await else { continue };
+            let version = trust.resource_version();
+            let is_called = |pod: &&Pod| pod.annotations().get(ANNOTATION_TRUST) == version.as_ref();
+            let called = pods.items.iter().filter(is_called).map(ResourceExt::name_any).collect();
             let bundle = trust.data.unwrap_or_default().remove(TRUST_KEY).unwrap_or_default();
-            if self.load(&bundle) {
+            if self.load(&bundle, &called) {
                 continue;
             }
             let Ok(Some(founders)) = maps.get_opt(&format!("{}-founders", id.name)).await else { continue };
@@ -122,10 +132,13 @@ impl Tls {
         }
     }
 
-    /// One node that has not loaded it yet does.
-    fn load(&self, bundle: &str) -> bool {
+    /// One node that has not loaded it yet does, if its pod has just begun or was called.
+    fn load(&self, bundle: &str, called: &BTreeSet<String>) -> bool {
         let mut loaded = self.lock();
-        let Some(node) = loaded.values_mut().find(|node| node.bundle != bundle) else { return false };
+        let is_due = |(name, node): &(&String, &mut Loaded)| {
+            node.bundle != bundle && (node.bundle.is_empty() || called.contains(*name))
+        };
+        let Some((_, node)) = loaded.iter_mut().find(is_due) else { return false };
         bundle.clone_into(&mut node.bundle);
         let anchors = CertificateDer::pem_slice_iter(bundle.as_bytes()).map(|anchor| fingerprint(&anchor.unwrap()));
         node.trusts = anchors.collect();

@@ -58,7 +58,7 @@ ks rollout restart deployment dynamo-operator >/dev/null
 ks rollout status deployment dynamo-operator --timeout=120s >/dev/null || told "it is not ready without that right"
 wait_for 180 "it names what it may not look at" degraded_for shop Forbidden pods
 witness_writes 100
-role_has pods get list watch delete
+role_has pods get list watch patch delete
 wait_for 240 "five nodes serve, and nothing is left to do" has_nodes shop 5
 
 begins "and less again: three"
@@ -68,4 +68,17 @@ is "$(k get pvc -l dynamo-k8s.io/cluster=shop -o name | wc -l)" 3 "volume claims
 
 witness_ends
 sloppy_holds 8 0
+
+begins "the operator without a right outside of its namespace: certificates are somebody else's then"
+k delete dynamocluster shop >/dev/null
+operator_is_there --set "namespaces={$namespace},rbac.tokenReviews=false"
+is "$(may create tokenreviews.authentication.k8s.io)" no "whether it may review tokens"
+cluster_applied plain <<'Y' 2>/dev/null
+replicas: 3
+storage: {size: 1Gi}
+tls: {mode: Plaintext}
+Y
+wait_for 300 "three nodes serve, and nothing is left to do" has_nodes plain 3
+kd -c plain put greeting hello >/dev/null
+is "$(kd -c plain get greeting)" hello "what kubectl dynamo get says"
 operator_is_there

@@ -216,7 +216,7 @@ fn next_look(looked: &Looked) -> Duration {
     match () {
         () if seen.observed.turn.turn.is_some() || done.written > 0 => IN_TURN,
         // Nodes tell nobody by themselves that they serve by now, or have all that they should.
-        () if !is_well(&seen.observed, plan) => WAITING / 2,
+        () if done.certificates_load || !is_well(&seen.observed, plan) => WAITING / 2,
         () if waits || !plan.waits.is_empty() => WAITING,
         () => SETTLED,
     }

@@ -16,19 +16,19 @@ use super::{
 pub const ANNOTATION_TRUST: &str = "dynamo-k8s.io/trust";
 
 impl Hand<'_> {
-    /// How many pods were written to, of which the nodes have not loaded what there is: each once for each version of it, so one whose
-    /// kubelet is away is not written to again and again.
+    /// Writes to the pods of nodes that have not loaded what there is: how many. Each once for each version of it, so one whose kubelet
+    /// is away is not written to again and again.
     ///
     /// # Errors
     /// The API server refused.
-    pub async fn hasten(&self) -> Result<usize, ActError> {
+    pub async fn hasten(&self, behind: &[PodId]) -> Result<usize, ActError> {
         let Some(version) = self.seen.authority.trust_version() else { return Ok(0) };
         if self.cluster.spec.maintenance.plan_only {
             return Ok(0);
         }
         let mut written = 0;
-        for pod in self.behind() {
-            let Some(live) = self.seen.objects.pods.get(&pod) else { continue };
+        for pod in behind {
+            let Some(live) = self.seen.objects.pods.get(pod) else { continue };
             if live.annotations().get(ANNOTATION_TRUST).map(String::as_str) == Some(version) {
                 continue;
             }
@@ -43,8 +43,9 @@ impl Hand<'_> {
         Ok(written)
     }
 
-    /// Where no node answers, perhaps none trusts what the operator shows by now: all that run.
-    fn behind(&self) -> Vec<PodId> {
+    /// Whose nodes have not loaded what there is. Where no node answers, perhaps none trusts what the operator shows by now: all that
+    /// run.
+    pub fn behind(&self) -> Vec<PodId> {
         let observed = &self.seen.observed;
         let Some(authorities) = &observed.authorities else { return Vec::new() };
         let Some(ring) = &observed.ring else {

@@ -47,6 +47,8 @@ pub struct Done {
     pub actions: Vec<Action>,
     /// Why the rest was not tried.
     pub dropped: Option<Dropped>,
+    /// Nodes have not loaded the certificates that there are.
+    pub certificates_load: bool,
 }
 
 /// Carries a plan out. With `rendered` false what pods refer to is not all there: then none are made to refer to it.
@@ -87,8 +89,10 @@ pub async fn carry_out(
             Err(Failure::Error(error)) => return Err(error),
         }
     }
+    let behind = hand.behind();
+    done.certificates_load = !behind.is_empty();
     // Last, so that what lacks for it keeps nothing else from being done.
-    done.written += hand.hasten().await?;
+    done.written += hand.hasten(&behind).await?;
     Ok(done)
 }
 

@@ -1,6 +1,8 @@
 //! One node of three that reaches nobody. Kubernetes sends a pod no traffic, and finds no address for it, until it is ready: a
 //! cluster whose nodes waited for one another would never come back.
 
+use serde_json::json;
+
 use crate::nodes::Nodes;
 
 #[test]
@@ -22,4 +24,20 @@ fn a_node_that_reaches_nobody_is_ready_all_the_same_on_a_new_disk_and_on_its_own
     assert!(nodes.ok(&["get", "k", "-r", "1"]).starts_with('v'));
     assert!(!nodes.run(&["get", "k"]).status.success(), "two are down");
     assert!(nodes.is_ready("node-1"));
+}
+
+#[test]
+fn a_node_that_nobody_answers_yet_takes_no_requests_before_somebody_does() {
+    // However long the cluster waits for others, this one does not wait long for itself: else no machine would be quick enough
+    // for what follows.
+    let gossip = json!({ "interval_ms": 100, "down_after_ms": 86_400_000 });
+    let nodes = Nodes::put_down_with(3, &json!({ "gossip": gossip, "timeouts": { "connect_ms": 100 } }));
+    nodes.launch_with("node-1", &[]);
+    nodes.until("node-1 sees that it is alone", || nodes.log("node-1").contains("nobody answers this node yet"));
+    // Its port for /readyz answers nobody yet.
+    let log = nodes.log("node-1");
+    assert!(!log.contains("dynamo_node::server: ready"), "others serve its clients better: {log}");
+    nodes.restart("node-2");
+    nodes.until("node-1 is ready", || nodes.is_ready("node-1"));
+    nodes.ok(&["put", "k", "v"]);
 }

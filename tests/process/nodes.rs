@@ -68,7 +68,12 @@ impl Nodes {
 
     /// So many that will found a cluster; none of them runs.
     pub fn put_down_only(founders: usize) -> Self {
-        Self::put_down_for(founders, &json!({}), None)
+        Self::put_down_with(founders, &json!({}))
+    }
+
+    /// The same with other settings.
+    pub fn put_down_with(founders: usize, settings: &Value) -> Self {
+        Self::put_down_for(founders, settings, None)
     }
 
     fn put_down_for(founders: usize, settings: &Value, caller: Option<CallerFiles>) -> Self {

@@ -22,7 +22,7 @@ pub enum PeerState {
 pub enum Failure {
     /// Refused or reset: nothing is listening there.
     Refused,
-    /// No answer in time.
+    /// No answer in time, or no way to ask: it may be this node's own network.
     Timeout,
 }
 

@@ -18,10 +18,14 @@ use crate::{
 /// Nodes that are asked about a suspect.
 const INDIRECT_PROBES: usize = 2;
 
+/// However patient a cluster is with suspects: a node that is alone serves what it can.
+const SELF_SUSPICION_MAX_US: u64 = 5_000_000;
+
 /// How the machine behaves.
 #[derive(Debug, Clone, Copy)]
 pub struct Settings {
-    /// Microseconds: after so long as a suspect a peer counts as down (§4.8.3).
+    /// Microseconds: after so long as a suspect a peer counts as down (§4.8.3), and so long a node that has just started and
+    /// hears nobody suspects itself.
     pub down_after_us: u64,
 }
 
@@ -69,6 +73,10 @@ pub struct Gossip {
     buckets: BucketTable,
     /// A peer has said in this life which buckets there are.
     heard_of_buckets: bool,
+    /// A peer has answered in this life.
+    heard_of_anybody: bool,
+    /// When this life began to look for others, in microseconds.
+    since_us: Option<u64>,
     settings: Settings,
     probes: Probes,
 }
@@ -84,6 +92,8 @@ impl Gossip {
             seeds,
             buckets: BucketTable::default(),
             heard_of_buckets: false,
+            heard_of_anybody: false,
+            since_us: None,
             settings,
             probes: Probes::default(),
         }
@@ -93,6 +103,7 @@ impl Gossip {
     /// about suspects. `now` is in microseconds from any beginning and never goes back; `random` is any number, a new one
     /// each time.
     pub fn on_tick(&mut self, now: u64, random: u64, effects: &mut Effects) {
+        self.since_us.get_or_insert(now);
         self.probes.on_tick();
         let down_after_us = self.settings.down_after_us;
         for id in self.nodes.others() {
@@ -204,11 +215,17 @@ impl Gossip {
 
     /// A peer answered, in whatever way; `now` is in microseconds.
     pub fn heard_from(&mut self, id: NodeId, now: u64, effects: &mut Effects) {
+        self.heard_of_anybody |= id != self.nodes.my_id();
         self.observe(id, effects, |detector| detector.heard(now));
     }
 
-    /// A peer could not be reached; `now` is in microseconds (§4.8.3).
+    /// A peer could not be reached; `now` is in microseconds (§4.8.3). While this node suspects itself, a refusal tells
+    /// nothing of the peer: where its own network is not up yet, whoever it asks for is refused.
     pub fn failed(&mut self, id: NodeId, failure: Failure, now: u64, effects: &mut Effects) {
+        self.since_us.get_or_insert(now);
+        if failure == Failure::Refused && self.suspects_itself(now) {
+            return;
+        }
         self.observe(id, effects, |detector| detector.failed(failure, now));
     }
 
@@ -272,6 +289,13 @@ impl Gossip {
     pub fn knows_buckets(&self) -> bool {
         let me = &self.nodes.me().info.peer_addr;
         self.heard_of_buckets || (self.nodes.others().is_empty() && self.seeds.iter().all(|seed| seed == me))
+    }
+
+    /// Nobody has answered since this node started, and that was not long ago: it may be its own network that is not up
+    /// yet. A suspicion's time ends that as well, since it may really be the only one that is left. `now` is in microseconds.
+    pub fn suspects_itself(&self, now: u64) -> bool {
+        let for_us = now.saturating_sub(self.since_us.unwrap_or(now));
+        !self.heard_of_anybody && for_us < self.settings.down_after_us.min(SELF_SUSPICION_MAX_US)
     }
 
     fn observe(&mut self, id: NodeId, effects: &mut Effects, change: impl FnOnce(&mut Detector)) {

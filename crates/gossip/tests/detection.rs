@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use dynamo_gossip::{Effects, Failure, Gossip, Message, PeerState};
 use dynamo_ring::NodeId;
 use proptest::prelude::*;
-use world::{Health, ROUND, World, configured, id};
+use world::{DOWN_AFTER, Health, ROUND, World, configured, id};
 
 /// Rounds until a silent peer of a small cluster is down: one round in four a node happens to ask it, three requests in a
 /// row must time out, and then it is a suspect for five rounds. The first to suspect it makes the others ask it too. Of
@@ -99,6 +99,42 @@ proptest! {
     }
 
     #[test]
+    fn a_node_that_starts_before_its_own_network_takes_nobody_for_down(seed in any::<u64>(), rounds in 1..5_u64) {
+        let mut world = world_of_peers(5, seed);
+        world.stop(4, Health::Gone);
+        world.run(DOWN_BOUND);
+        world.turns.clear();
+        world.take_network(4);
+        let configuration = (0..4).map(configured).collect();
+        world.restart(4, Gossip::new(world::info(4), 2, Vec::new(), configuration, world::SETTINGS));
+        world.run(rounds);
+        for peer in 0..4 {
+            prop_assert_eq!(world.state(4, peer), PeerState::Unknown, "after {} rounds", rounds);
+        }
+        world.heal();
+        world.rounds_until(40, "up for all", |world| pairs(5).all(|(one, other)| world.state(one, other) == PeerState::Up));
+        for peer in 0..4 {
+            prop_assert_eq!(turns_of(&world, 4, peer), [PeerState::Up]);
+        }
+    }
+
+    #[test]
+    fn a_node_that_really_is_the_last_one_no_longer_suspects_itself_after_the_time_of_a_suspicion(seed in any::<u64>()) {
+        let mut world = world_of_peers(5, seed);
+        (0..5).for_each(|node| world.stop(node, Health::Crashed));
+        // What was on its way has come.
+        world.run(1);
+        let configuration = (0..4).map(configured).collect();
+        world.restart(4, Gossip::new(world::info(4), 2, Vec::new(), configuration, world::SETTINGS));
+        world.run(1);
+        prop_assert!(world.gossip(4).suspects_itself(world.now));
+        world.run(DOWN_AFTER / ROUND);
+        prop_assert!(!world.gossip(4).suspects_itself(world.now));
+        // It asks one of the four a round, by chance: of 2000 clusters the slowest needed 35 rounds more.
+        world.rounds_until(80, "all down", |world| (0..4).all(|peer| world.state(4, peer) == PeerState::Down));
+    }
+
+    #[test]
     fn a_lossy_network_brings_nobody_down_for_good(seed in any::<u64>()) {
         let mut world = world_of_peers(5, seed);
         world.loss = 20;
@@ -164,6 +200,49 @@ fn a_refused_connection_means_down_at_once_and_a_time_out_does_not_soften_it() {
 }
 
 #[test]
+fn a_refusal_says_nothing_of_a_peer_until_somebody_is_heard_or_time_has_shown_that_nobody_is() {
+    const START: u64 = 1_000_000_000;
+    let mut effects = Effects::new();
+    for heard in [false, true] {
+        let mut gossip = alone(3);
+        gossip.on_tick(START, 0, &mut effects);
+        for ago in [1, 2, 3, 4, world::DOWN_AFTER - 1] {
+            gossip.failed(id(1), Failure::Refused, START + ago, &mut effects);
+            assert_eq!(gossip.state(id(1)), PeerState::Unknown, "{ago} us after the start");
+        }
+        let mut now = START + world::DOWN_AFTER;
+        if heard {
+            // Killed among others that are well: as soon as anybody answers, a refusal is a peer's own.
+            now -= 1;
+            gossip.heard_from(id(2), now, &mut effects);
+        }
+        gossip.failed(id(1), Failure::Refused, now, &mut effects);
+        assert_eq!(gossip.state(id(1)), PeerState::Down, "heard: {heard}");
+        assert_eq!(gossip.state(id(2)), if heard { PeerState::Up } else { PeerState::Unknown });
+    }
+}
+
+#[test]
+fn a_node_suspects_itself_until_another_answers_it_and_for_five_seconds_at_most() {
+    let patient = dynamo_gossip::Settings { down_after_us: u64::MAX };
+    let others = || vec![configured(1)];
+    let mut gossip = Gossip::new(world::info(0), 1, Vec::new(), others(), patient);
+    assert!(gossip.suspects_itself(7), "it has not begun to look for others");
+    let mut effects = Effects::new();
+    gossip.on_tick(7, 0, &mut effects);
+    gossip.heard_from(id(0), 8, &mut effects);
+    assert!(gossip.suspects_itself(5_000_006), "it has found only itself");
+    assert!(!gossip.suspects_itself(5_000_007), "however patient it is with others");
+    gossip.failed(id(1), Failure::Refused, 5_000_007, &mut effects);
+    assert_eq!(gossip.state(id(1)), PeerState::Down);
+
+    let mut gossip = Gossip::new(world::info(0), 1, vec!["seed:1".into()], others(), patient);
+    gossip.on_tick(7, 0, &mut effects);
+    gossip.heard_from(id(5), 8, &mut effects);
+    assert!(!gossip.suspects_itself(9), "a stranger at a seed's address has answered");
+}
+
+#[test]
 fn only_an_answer_is_a_proof_of_life() {
     let mut peer = Gossip::new(world::info(1), 1, Vec::new(), vec![configured(0)], world::SETTINGS);
     let mut said = Effects::new();
@@ -204,10 +283,10 @@ fn questions(gossip: &mut Gossip, random: u64) -> Vec<(NodeId, NodeId, u64)> {
 fn with_one_down(nodes: usize) -> Gossip {
     let mut gossip = alone(nodes);
     let mut effects = Effects::new();
-    gossip.failed(id(1), Failure::Refused, 1, &mut effects);
-    for peer in 2..nodes {
+    for peer in 1..nodes {
         gossip.heard_from(id(peer), 1, &mut effects);
     }
+    gossip.failed(id(1), Failure::Refused, 1, &mut effects);
     gossip
 }
 

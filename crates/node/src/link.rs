@@ -21,7 +21,14 @@ use dynamo_wire::{
 use tokio::sync::{Notify, mpsc, watch};
 use tonic::{Code, Request, Status, transport::Endpoint};
 
-use crate::{batch::Frames, clock::Clock, language::Spoken, ring_mark::RingMark, tls::NodeTls};
+use crate::{
+    batch::Frames,
+    clock::Clock,
+    language::Spoken,
+    lost::{Lost, lost},
+    ring_mark::RingMark,
+    tls::NodeTls,
+};
 
 /// Requests that wait for a slow peer. When full, [`Link::send`] refuses and the request counts as refused by the
 /// peer: a node that can't keep up is not given more.
@@ -42,18 +49,6 @@ pub enum Class {
     Foreground,
     /// Hinted handoff.
     Background,
-}
-
-/// Why a connection could not be had or was lost.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Lost {
-    /// Nothing listens there, or the peer closed: it is not running.
-    Refused,
-    /// No answer in time.
-    Timeout,
-    /// It was open, and broke. Whether the peer runs shows a moment later, when it is connected to again: a node that stood still
-    /// itself finds all its connections broken, and all its peers well.
-    Broke,
 }
 
 /// Who hears of a link's replies. Called on the link's task: must not block.
@@ -212,7 +207,11 @@ impl Link {
         };
         let channel = channel.map_err(|error| match dynamo_tls::refusal(&error) {
             Some(why) => Status::failed_precondition(why),
-            None => Status::unavailable(format!("{error:?}")),
+            None => {
+                let mut status = Status::unavailable(format!("{error:?}"));
+                status.set_source(Arc::new(error));
+                status
+            }
         })?;
         let (sender, queue) = mpsc::channel(QUEUE);
         let mut request = Request::new(Frames::new(queue, request_bytes, |requests| ReplicaRequests { requests }));
@@ -279,16 +278,6 @@ pub fn endpoint(address: &str, connect_timeout: Duration) -> Result<Endpoint, St
         .http2_keep_alive_interval(Duration::from_secs(5))
         .keep_alive_timeout(Duration::from_secs(5))
         .keep_alive_while_idle(true))
-}
-
-/// A peer that is gone refuses or resets; one that hangs lets time pass.
-pub fn lost(status: &Status) -> Lost {
-    let text = status.message();
-    let hung = matches!(status.code(), Code::DeadlineExceeded | Code::Cancelled)
-        || text.contains("TimedOut")
-        || text.contains("Elapsed")
-        || text.contains("keep-alive");
-    if hung { Lost::Timeout } else { Lost::Refused }
 }
 
 fn request_bytes(request: &ReplicaRequest) -> usize {

@@ -24,7 +24,8 @@ use crate::{
     handoff::HandoffNews,
     keeping::KeeperNews,
     language::Spoken,
-    link::{self, Lost},
+    link,
+    lost::{Lost, lost},
     tls::{NodeTls, Report},
 };
 
@@ -332,7 +333,7 @@ impl Membership {
             drop(permit);
             match (outcome, to) {
                 (Ok(id), _) => membership.heard_from(id),
-                (Err(status), Target::Node(id)) => membership.failed(id, link::lost(&status)),
+                (Err(status), Target::Node(id)) => membership.failed(id, lost(&status)),
                 (Err(status), Target::Address(address)) => tracing::debug!(address, %status, "a seed does not answer"),
             }
         }))

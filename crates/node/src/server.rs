@@ -31,8 +31,10 @@ use crate::{
     identity::{self, Home, Identity},
     keeping::{self, KeeperEvents, KeeperNews, Keeping, Line},
     language::Spoken,
-    link::{Class, LinkEvents, Lost, StreamIdentity},
+    link::{Class, LinkEvents, StreamIdentity},
     listen::listen,
+    lost::Lost,
+    meeting::Meeting,
     membership::{self, Membership},
     metrics::NodeMetrics,
     network::Network,
@@ -377,9 +379,12 @@ impl Node {
         let answered = membership.introduce(others(config)).await?;
         network.start(events);
         // Those that are up say soon what they remember of this disk; who is ready does not wait for the others.
-        let told = line.wait_for(|line| *line != Line::Asked);
-        let met = async { tokio::join!(told, until_connected(&coordinator, &answered)) };
-        let _ = tokio::time::timeout(Duration::from_millis(config.timeouts.connect_ms), met).await;
+        let patience = Duration::from_millis(config.timeouts.connect_ms);
+        let meeting = Meeting { coordinator: &coordinator, membership: &membership, answered: &answered, patience };
+        tokio::select! {
+            () = meeting.wait(&mut line) => {}
+            _ = stop.wait_for(|stop| *stop) => {}
+        }
         coordinator.open();
         let metrics = tls.is_none().then_some(metrics);
         let handover = Handover {
@@ -481,17 +486,6 @@ fn secret(config: &Config) -> [u8; 16] {
 fn configured_address(config: &Config, id: NodeId) -> String {
     let of = |member: &&MemberConfig| NodeId::initial(&config.cluster.name, &member.name) == id;
     config.cluster.members.iter().find(of).map(|member| member.address.clone()).unwrap_or_default()
-}
-
-/// Waits for the members that are known to run: who began without them would find too few replicas for its first requests.
-async fn until_connected(coordinator: &Coordinator, answered: &[NodeId]) {
-    let is_awaited = |id: &NodeId| {
-        let view = coordinator.cluster.view();
-        view.peer(*id).is_some_and(|peer| peer.links.is_some() && peer.standing() == Standing::Down)
-    };
-    while answered.iter().any(is_awaited) {
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
 }
 
 /// Where other nodes may be found.

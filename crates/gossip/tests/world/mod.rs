@@ -79,6 +79,8 @@ pub struct World {
     pub turns: Vec<(NodeId, NodeId, PeerState)>,
     nodes: Vec<Node>,
     cuts: BTreeSet<(usize, usize)>,
+    /// Nodes whose own machine turns away whatever they send.
+    netless: BTreeSet<usize>,
     /// By time, then by the order in which they were planned. The last number is the life that they belong to.
     events: BTreeMap<(u64, u64), (Event, u64)>,
     planned: u64,
@@ -134,6 +136,7 @@ impl World {
             turns: Vec::new(),
             nodes: machines.enumerate().map(node).collect(),
             cuts: BTreeSet::new(),
+            netless: BTreeSet::new(),
             events: BTreeMap::new(),
             planned: 0,
         };
@@ -173,8 +176,17 @@ impl World {
         self.cut(other, one);
     }
 
+    /// A node's machine has no network: it is refused wherever it asks, and nobody reaches it.
+    pub fn take_network(&mut self, node: usize) {
+        self.netless.insert(node);
+        for other in (0..self.nodes.len()).filter(|other| *other != node) {
+            self.cut(other, node);
+        }
+    }
+
     pub fn heal(&mut self) {
         self.cuts.clear();
+        self.netless.clear();
     }
 
     pub fn stop(&mut self, node: usize, health: Health) {
@@ -298,6 +310,7 @@ impl World {
         let at = self.nodes.iter().position(|node| node.address == address);
         let health = at.map_or(Health::Crashed, |at| self.nodes[at].health);
         let failure = match at {
+            _ if self.netless.contains(&from) => Some(Failure::Refused),
             Some(at) if self.cuts.contains(&(from, at)) || self.chance.percent(self.loss) => Some(Failure::Timeout),
             _ if health == Health::Crashed => Some(Failure::Refused),
             _ if health == Health::Gone => Some(Failure::Timeout),

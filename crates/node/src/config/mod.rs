@@ -216,7 +216,8 @@ pub struct TimeoutsConfig {
 pub struct GossipConfig {
     /// Milliseconds between rounds.
     pub interval_ms: u64,
-    /// Milliseconds of suspicion after which a silent peer counts as down.
+    /// Milliseconds of suspicion after which a silent peer counts as down. So long, five seconds at most, a node that nobody
+    /// answers at its start suspects itself, and takes no requests.
     pub down_after_ms: u64,
 }
 

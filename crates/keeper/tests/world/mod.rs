@@ -5,22 +5,29 @@
 
 #![allow(dead_code, reason = "each test file uses its part")]
 
+mod changes;
+mod clients;
 pub mod deletes;
+mod disk;
+mod mishaps;
+mod watch;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
 use dynamo_keeper::{
-    Effect, Effects, Found, Keeper, Kept, Question, Settings, Situation, Started, StoreAsk, StoreDone, Superseded,
-    Trees, registry,
+    Effect, Effects, Found, Keeper, Kept, Question, Settings, Situation, Started, StoreDone, Superseded, registry,
 };
-use dynamo_merkle::{Entry, Shape, Tree};
-use dynamo_ring::charter::{Charter, Move, Proposed};
-use dynamo_ring::{Member, NodeId, Partition, PartitionCount, Ring};
-use dynamo_transfer::{
-    AnsweringSettings, ComparisonSettings, MergeRefusal, Page, Record, Reply, ScheduleSettings, SliceSettings, Stored,
-};
+use dynamo_merkle::Shape;
+use dynamo_ring::charter::Charter;
+use dynamo_ring::{Member, NodeId, PartitionCount, Ring};
+use dynamo_transfer::{AnsweringSettings, ComparisonSettings, ScheduleSettings, SliceSettings};
+
+use clients::{Read, Write};
+use disk::digest;
+pub use disk::{Disk, State};
+pub use watch::Watch;
 
 pub const Q: u16 = 16;
 const MS: u64 = 1000;
@@ -55,34 +62,6 @@ pub fn member(number: u128) -> Member {
     Member { id: id(number), name: format!("n{number}"), zone: format!("z{}", number % 3), weight: 1 }
 }
 
-/// A record: writes that were seen, and those that no other supersedes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub struct State {
-    pub seen: u64,
-    pub live: u64,
-}
-
-impl State {
-    pub fn join(self, other: State) -> State {
-        let live = (self.live & other.live) | (self.live & !other.seen) | (other.live & !self.seen);
-        State { seen: self.seen | other.seen, live }
-    }
-
-    fn encode(self) -> Bytes {
-        Bytes::from([self.seen.to_be_bytes(), self.live.to_be_bytes()].concat())
-    }
-
-    fn decode(bytes: &[u8]) -> State {
-        let (seen, live) = bytes.split_at(8);
-        let word = |bytes: &[u8]| u64::from_be_bytes(bytes.try_into().unwrap());
-        State { seen: word(seen), live: word(live) }
-    }
-}
-
-fn digest(state: State) -> u64 {
-    hash(&state.encode()) | 1
-}
-
 /// A small generator: the tests' only chance.
 pub struct Chance(pub u64);
 
@@ -101,61 +80,6 @@ impl Chance {
 
     pub fn percent(&mut self, percent: u64) -> bool {
         self.below(100) < percent
-    }
-}
-
-/// What survives a crash of the process.
-#[derive(Clone, Default)]
-pub struct Disk {
-    meta: BTreeMap<&'static str, Bytes>,
-    fences: Vec<u64>,
-    floor: u64,
-    records: BTreeMap<u16, BTreeMap<Vec<u8>, State>>,
-    hints: BTreeMap<(NodeId, u16, Vec<u8>), State>,
-    trees: BTreeMap<u16, Tree>,
-    incarnation: u64,
-    /// Starts of this life, writes, and dots that were minted.
-    generation: u64,
-    commits: u64,
-    minted: u64,
-}
-
-impl Trees for Disk {
-    fn with(&self, partition: u16, read: &mut dyn FnMut(&Tree)) {
-        match self.trees.get(&partition) {
-            Some(tree) => read(tree),
-            None => read(&Tree::new(SHAPE)),
-        }
-    }
-}
-
-impl Disk {
-    fn apply(&mut self, partition: u16, key: &[u8], state: State) {
-        self.commits += 1;
-        let joined = self.of(partition, key).join(state);
-        self.put(partition, key, Some(joined));
-    }
-
-    fn put(&mut self, partition: u16, key: &[u8], state: Option<State>) {
-        let records = self.records.entry(partition).or_default();
-        let before = match state {
-            Some(state) => records.insert(key.to_vec(), state),
-            None => records.remove(key),
-        };
-        let tree = self.trees.entry(partition).or_insert_with(|| Tree::new(SHAPE));
-        tree.apply(hash(key), before.map(digest), state.map(digest));
-    }
-
-    fn of(&self, partition: u16, key: &[u8]) -> State {
-        self.records.get(&partition).and_then(|records| records.get(key)).copied().unwrap_or_default()
-    }
-
-    pub fn records(&self) -> usize {
-        self.records.values().map(BTreeMap::len).sum()
-    }
-
-    fn fence(&self, partition: u16) -> u64 {
-        self.fences[usize::from(partition)].max(self.floor)
     }
 }
 
@@ -189,25 +113,6 @@ enum Event {
     Repair(deletes::Repair),
     Deliver,
     Delivered { node: NodeId, life: u64, hint: (NodeId, u16, Vec<u8>), state: State },
-}
-
-struct Write {
-    epoch: u64,
-    partition: u16,
-    key: Vec<u8>,
-    bit: u64,
-    acked_by: BTreeSet<NodeId>,
-    acked: bool,
-}
-
-struct Read {
-    epoch: u64,
-    partition: u16,
-    key: Vec<u8>,
-    must: u64,
-    bits: u64,
-    answered: BTreeSet<NodeId>,
-    judged: bool,
 }
 
 /// What may go wrong in the network.
@@ -256,41 +161,6 @@ pub struct World {
     pub slices: SliceSettings,
     pub foreground_us: BTreeMap<NodeId, u64>,
     pub watch: Watch,
-}
-
-/// What was seen of background work.
-#[derive(Default)]
-pub struct Watch {
-    /// When a node gave another how many bytes of records, and whether it had sealed them.
-    pub given: Vec<(u64, NodeId, u64, bool)>,
-    /// Whose deletions were in which partition, and whether anything was left there.
-    pub forgotten: Vec<(NodeId, u16, bool)>,
-    /// How many comparisons a node began in one step, at most.
-    pub begun_at_once: BTreeMap<NodeId, usize>,
-}
-
-impl Watch {
-    fn answered(&mut self, now: u64, node: NodeId, answer: &dynamo_keeper::Answer) {
-        let dynamo_keeper::Answer::Compare(compared) = answer else { return };
-        let bytes: u64 = match &compared.reply {
-            Reply::Fetched(found) => found.iter().map(Stored::set_bytes).sum(),
-            Reply::Page(page) => page.records.iter().map(Record::bytes).sum(),
-            Reply::Tree(_) | Reply::Pushed { .. } | Reply::Refused(_) => return,
-        };
-        self.given.push((now, node, bytes, compared.sealed));
-    }
-
-    fn asked(&mut self, node: NodeId, effects: &Effects) {
-        let begun: BTreeSet<u32> = effects
-            .iter()
-            .filter_map(|effect| match effect {
-                Effect::Ask { question: Question::Compare(question), .. } => Some(question.call.exchange),
-                _ => None,
-            })
-            .collect();
-        let most = self.begun_at_once.entry(node).or_default();
-        *most = begun.len().max(*most);
-    }
 }
 
 impl World {
@@ -424,162 +294,6 @@ impl World {
         self.at(MS, Event::Tick(node));
     }
 
-    pub fn crash(&mut self, number: u128, down_us: u64) {
-        self.log.push(format!("{} node {number} crashes", self.now));
-        let node = self.nodes.get_mut(&id(number)).unwrap();
-        if node.keeper.take().is_some() {
-            node.life += 1;
-            self.at(down_us, Event::Restart(id(number)));
-        }
-    }
-
-    /// As after a crash between the fence for a charter and keeping it.
-    pub fn fence_ahead(&mut self, number: u128, epoch: u64) {
-        self.nodes.get_mut(&id(number)).unwrap().disk.floor = epoch;
-    }
-
-    /// Crashes it for good.
-    pub fn kill(&mut self, number: u128) {
-        let node = self.nodes.get_mut(&id(number)).unwrap();
-        node.keeper = None;
-        node.life += 1;
-    }
-
-    /// One that was killed for good comes back all the same.
-    pub fn start_again(&mut self, number: u128) {
-        if self.keeper(number).is_none() {
-            self.start(id(number));
-        }
-    }
-
-    /// It comes back with an empty disk.
-    pub fn wipe(&mut self, number: u128, down_us: u64) {
-        self.crash(number, down_us);
-        let incarnation = self.now + 1;
-        let node = self.nodes.get_mut(&id(number)).unwrap();
-        node.disk = Disk { fences: vec![0; usize::from(Q)], incarnation, ..Disk::default() };
-    }
-
-    /// What is on its disk now.
-    pub fn copy(&self, number: u128) -> Disk {
-        self.nodes[&id(number)].disk.clone()
-    }
-
-    /// It comes back with an old copy of its disk.
-    pub fn roll_back(&mut self, number: u128, to: Disk, down_us: u64) {
-        self.crash(number, down_us);
-        self.nodes.get_mut(&id(number)).unwrap().disk = to;
-    }
-
-    pub fn life(&self, number: u128) -> u64 {
-        self.nodes[&id(number)].disk.incarnation
-    }
-
-    /// What a node does when it learns that its disk is an old copy: it begins another life, and starts again.
-    fn begin_life(&mut self, node: NodeId, superseded: Superseded) {
-        self.log.push(format!("{} node {}: {superseded}", self.now, node.0));
-        self.superseded.push(superseded);
-        let entry = self.nodes.get_mut(&node).unwrap();
-        let disk = &mut entry.disk;
-        disk.incarnation = self.now.max(disk.incarnation + 1).max(superseded.newest_life + 1);
-        disk.generation = disk.generation.max(superseded.mark.generation);
-        entry.keeper = None;
-        entry.life += 1;
-        self.at(10 * MS, Event::Restart(node));
-    }
-
-    /// A coordinator names a write: no name is ever given twice.
-    fn mint(&mut self, node: NodeId) {
-        let entry = self.nodes.get_mut(&node).unwrap();
-        let known = entry.keeper.as_ref().is_some_and(Keeper::mints);
-        let actor = if known { entry.disk.incarnation } else { entry.lot };
-        entry.disk.minted += 1;
-        entry.disk.commits += 1;
-        let fresh = self.dots.insert((node, actor, entry.disk.minted));
-        assert!(fresh, "node {} minted {} of {actor} twice\n{:?}", node.0, self.nodes[&node].disk.minted, self.log);
-    }
-
-    /// A record of this node's is found damaged.
-    pub fn damage(&mut self, number: u128) -> bool {
-        let records = self.nodes[&id(number)].disk.records.iter();
-        let mut keys = records.flat_map(|(partition, records)| records.keys().map(move |key| (*partition, key)));
-        let Some((partition, key)) = keys.next() else { return false };
-        let key = Bytes::from([&partition.to_be_bytes()[..], key].concat());
-        self.drive(id(number), |keeper, _, effects| keeper.damaged(key, effects));
-        true
-    }
-
-    pub fn charter(&self, number: u128) -> Arc<Charter> {
-        self.nodes[&id(number)].charter.clone()
-    }
-
-    pub fn version(&self, number: u128) -> u64 {
-        self.nodes[&id(number)].version
-    }
-
-    pub fn keeper(&self, number: u128) -> Option<&Keeper> {
-        self.nodes[&id(number)].keeper.as_ref()
-    }
-
-    /// Asks a node whether its ring is the newest. What others go by at that time must not be newer than what it then says.
-    pub fn look(&mut self, number: u128, request: u64) {
-        if self.keeper(number).is_some() {
-            let newest = self.nodes.values().map(|node| node.version).max().expect("there are nodes");
-            self.looks.insert(request, newest);
-            self.drive(id(number), |keeper, at, effects| keeper.look(request, at, effects));
-        }
-    }
-
-    /// What a node's disk holds of the register.
-    pub fn register_on_disk(&self, number: u128) -> Vec<Option<Bytes>> {
-        let meta = &self.nodes[&id(number)].disk.meta;
-        [registry::STATE_KEY, registry::KNOWN_KEY].map(|key| meta.get(key).cloned()).into()
-    }
-
-    /// Asks a node for a change of the charter that it knows.
-    pub fn change(&mut self, number: u128, request: u64, change: impl FnOnce(&Charter, u64) -> Option<Charter>) {
-        let node = &self.nodes[&id(number)];
-        let (charter, version) = (node.charter.clone(), node.version);
-        if let Some(charter) = change(&charter, version + 1) {
-            self.drive(id(number), |keeper, at, effects| keeper.change(request, version, charter, at, effects));
-        }
-    }
-
-    /// Tokens to a newcomer, or from a node to the others, in steps.
-    pub fn moves(charter: &Charter, members: &[Member], steps: usize, chance: &mut Chance) -> Vec<Vec<Move>> {
-        let ring = charter.ring();
-        let mut moves = Vec::new();
-        for partition in ring.partitions().iter() {
-            let owner = ring.owner(partition).id;
-            let stays = members.iter().any(|member| member.id == owner);
-            let newcomers: Vec<_> = members.iter().filter(|member| ring.member(member.id).is_none()).collect();
-            if !stays {
-                let to = members[chance.below(members.len() as u64) as usize].id;
-                moves.push(Move { partition, to });
-            } else if !newcomers.is_empty() && chance.percent(30) {
-                moves.push(Move { partition, to: newcomers[chance.below(newcomers.len() as u64) as usize].id });
-            }
-        }
-        // Each newcomer owns a token in the end.
-        for newcomer in members.iter().filter(|member| ring.member(member.id).is_none()) {
-            if !moves.iter().any(|step| step.to == newcomer.id) {
-                let free = ring.partitions().iter().find(|at| moves.iter().all(|step| step.partition != *at));
-                moves.extend(free.map(|partition| Move { partition, to: newcomer.id }));
-            }
-        }
-        let size = moves.len().div_ceil(steps.max(1)).max(1);
-        moves.chunks(size).map(<[Move]>::to_vec).collect()
-    }
-
-    pub fn propose(&mut self, by: u128, request: u64, members: Vec<Member>, lost: Vec<NodeId>, steps: usize) {
-        let charter = self.charter(by);
-        let moves = World::moves(&charter, &members, steps, &mut self.chance);
-        let lives: BTreeMap<NodeId, u64> = self.nodes.iter().map(|(id, node)| (*id, node.disk.incarnation)).collect();
-        let (what, accept_loss) = ("a change".into(), self.accept_loss);
-        let proposed = Proposed { what, members, steps: moves, lost, accept_loss, lives };
-        self.change(by, request, |charter, version| charter.begin(version, proposed).ok());
-    }
-
     pub fn run_for(&mut self, us: u64) {
         let end = self.now + us;
         while let Some((&(time, sequence), _)) = self.events.first_key_value() {
@@ -600,39 +314,6 @@ impl World {
             assert!(self.now < end, "not in time: {what}\n{}", self.describe());
             self.run_for(50 * MS);
         }
-    }
-
-    pub fn settled(&self) -> bool {
-        let newest = self.nodes.values().map(|node| node.version).max();
-        let members: Vec<NodeId> = self.newest().ring().members().iter().map(|member| member.id).collect();
-        self.newest().change().is_none()
-            && members.iter().all(|id| {
-                let node = &self.nodes[id];
-                node.keeper.as_ref().is_some_and(|keeper| {
-                    Some(node.version) == newest && keeper.leftovers() == 0 && keeper.refilling() == 0
-                })
-            })
-    }
-
-    pub fn newest(&self) -> Arc<Charter> {
-        self.nodes.values().max_by_key(|node| node.version).unwrap().charter.clone()
-    }
-
-    pub fn describe(&self) -> String {
-        let node = |(id, node): (&NodeId, &Node)| {
-            let keeper = node.keeper.as_ref().map(|keeper| {
-                format!(
-                    "votes {} leftovers {} refilling {} progress {:?} report {:?}",
-                    keeper.votes(),
-                    keeper.leftovers(),
-                    keeper.refilling(),
-                    keeper.progress(|id| id.0.to_string()),
-                    keeper.report()
-                )
-            });
-            format!("node {} version {} epoch {}: {keeper:?}\n", id.0, node.version, node.charter.ring().epoch())
-        };
-        self.nodes.iter().map(node).collect()
     }
 
     fn link(&mut self, from: NodeId, to: NodeId) -> Option<u64> {
@@ -726,90 +407,6 @@ impl World {
         }
     }
 
-    /// Applies at once: the process may crash before it hears of it.
-    fn store(&mut self, node: NodeId, what: StoreAsk) -> StoreDone {
-        let disk = &mut self.nodes.get_mut(&node).unwrap().disk;
-        match what {
-            StoreAsk::Put { key, value } => {
-                disk.commits += 1;
-                disk.meta.insert(key, value);
-                StoreDone::Kept
-            }
-            StoreAsk::Fence { .. } if self.full.contains(&node) => {
-                self.fences_refused += 1;
-                StoreDone::Failed
-            }
-            StoreAsk::Fence { partitions, epoch, floor } => {
-                self.log.push(format!("{} node {} fences {partitions:?} {epoch}, floor {floor}", self.now, node.0));
-                disk.floor = floor.max(disk.floor);
-                for partition in partitions {
-                    let fence = &mut disk.fences[usize::from(partition)];
-                    *fence = epoch.max(*fence);
-                }
-                StoreDone::Kept
-            }
-            StoreAsk::Merge { partition, epoch, records } => {
-                if epoch < disk.fence(partition) {
-                    return StoreDone::Merged(Err(MergeRefusal::Sealed));
-                }
-                for Record { key, set, .. } in records {
-                    self.take_in(node, partition, &key, State::decode(&set));
-                }
-                StoreDone::Merged(Ok(()))
-            }
-            StoreAsk::Leaf { partition, leaf, after, entries_max, .. } => {
-                let records = disk.records.get(&partition).into_iter().flatten();
-                let of_leaf = records.filter(|(key, _)| SHAPE.leaf_of(hash(key)) == leaf);
-                let mut after: Vec<Entry> = of_leaf
-                    .filter(|(key, _)| after.as_ref().is_none_or(|after| key[..] > after[..]))
-                    .map(|(key, bits)| Entry { key: key.clone().into(), digest: digest(*bits) })
-                    .take(entries_max + 1)
-                    .collect();
-                let end = after.len() <= entries_max;
-                after.truncate(entries_max);
-                StoreDone::Leaf { entries: after, end }
-            }
-            StoreAsk::Records { partition, keys, .. } => {
-                let stored = |key: &Bytes| match disk.of(partition, key) {
-                    state if state == State::default() => Stored::Absent,
-                    state => Stored::State { set: state.encode(), digest: digest(state) },
-                };
-                StoreDone::Records(keys.iter().map(stored).collect())
-            }
-            StoreAsk::Page { partition, after, .. } => {
-                let records = disk.records.get(&partition).into_iter().flatten();
-                let mut rest = records.filter(|(key, _)| after.as_ref().is_none_or(|after| key[..] > after[..]));
-                let page: Vec<Record> = rest
-                    .by_ref()
-                    .take(3)
-                    .map(|(key, bits)| Record { key: key.clone().into(), set: bits.encode(), digest: digest(*bits) })
-                    .collect();
-                let go_on = rest.next().and(page.last().map(|last| last.key.clone()));
-                StoreDone::Page(Page { records: page, damaged: 0, go_on })
-            }
-            StoreAsk::Scrub { .. } => StoreDone::Scrubbed { go_on: None, damaged: vec![], bytes: 0 },
-            StoreAsk::Mend { key } => {
-                let partition = u16::from_be_bytes([key[0], key[1]]);
-                disk.put(partition, &key[2..], None);
-                StoreDone::Kept
-            }
-            StoreAsk::Forget { partition, epoch, limit } => {
-                if disk.fence(partition) < epoch {
-                    return StoreDone::Failed;
-                }
-                let records = disk.records.entry(partition).or_default();
-                let gone: Vec<Vec<u8>> = records.keys().take(limit).cloned().collect();
-                gone.iter().for_each(|key| disk.put(partition, key, None));
-                let left = !disk.records[&partition].is_empty();
-                self.watch.forgotten.push((node, partition, left));
-                StoreDone::Forgot { left }
-            }
-            ask @ (StoreAsk::Spent { .. } | StoreAsk::Digests { .. } | StoreAsk::Hinted | StoreAsk::Collect { .. }) => {
-                self.spent(node, ask)
-            }
-        }
-    }
-
     fn happen(&mut self, event: Event) {
         match event {
             Event::Question { to, from, call, bytes } => {
@@ -877,145 +474,5 @@ impl World {
             (*id != node && other.keeper.is_some() && open).then_some(*id)
         };
         self.nodes.iter().filter_map(up).collect()
-    }
-
-    /// A strict write (W = 2) or read (R = 2) through any node that runs, by the ring that it knows.
-    fn client(&mut self) {
-        self.at(2 * MS, Event::Client);
-        if !self.clients {
-            return;
-        }
-        let running: Vec<NodeId> =
-            self.nodes.iter().filter(|(_, node)| node.keeper.is_some()).map(|(id, _)| *id).collect();
-        if running.is_empty() {
-            return;
-        }
-        let coordinator = running[self.chance.below(running.len() as u64) as usize];
-        let charter = self.nodes[&coordinator].charter.clone();
-        let key = self.chance.below(self.keys);
-        let partition = (key % u64::from(Q)) as u16;
-        let key = format!("{partition:02}/{key}").into_bytes();
-        let mut homes = charter.ring().preference_list(Partition(partition));
-        // Often no more than have to: what only W have, and only R are asked for, shows what is missing somewhere.
-        if self.chance.percent(50) {
-            homes.remove(self.chance.below(homes.len() as u64) as usize);
-        }
-        let epoch = charter.ring().epoch();
-        if self.chance.percent(60) {
-            self.mint(coordinator);
-            let bit = 1 << self.chance.below(64);
-            let write = self.writes.len();
-            self.writes.push(Write { epoch, partition, key, bit, acked_by: BTreeSet::new(), acked: false });
-            for to in homes {
-                if let Some(delay) = self.link(coordinator, to) {
-                    self.at(delay, Event::Write { to, write });
-                }
-            }
-        } else {
-            let read = self.reads.len();
-            let must = self.acked.get(&(partition, key.clone())).copied().unwrap_or(0);
-            self.reads.push(Read { epoch, partition, key, must, bits: 0, answered: BTreeSet::new(), judged: false });
-            for to in homes {
-                if let Some(delay) = self.link(coordinator, to) {
-                    self.at(delay, Event::Read { to, read });
-                }
-            }
-        }
-    }
-
-    fn serves(&self, node: NodeId, epoch: u64, partition: u16) -> bool {
-        let entry = &self.nodes[&node];
-        entry.keeper.is_some()
-            && epoch <= entry.charter.ring().epoch()
-            && epoch >= entry.disk.fence(partition)
-            && entry.charter.ring().is_home(Partition(partition), node)
-    }
-
-    fn write(&mut self, to: NodeId, write: usize) {
-        let Write { epoch, partition, ref key, bit, .. } = self.writes[write];
-        let key = key.clone();
-        let done = self.serves(to, epoch, partition);
-        if done {
-            self.nodes.get_mut(&to).unwrap().disk.apply(partition, &key, State { seen: bit, live: bit });
-        }
-        let delay = 100 + self.chance.below(self.weather.slow_us);
-        self.at(delay, Event::WriteAnswer { from: to, write, done });
-    }
-
-    fn write_answered(&mut self, from: NodeId, write: usize, done: bool) {
-        let write = &mut self.writes[write];
-        if done && write.acked_by.insert(from) && write.acked_by.len() >= 2 && !write.acked {
-            write.acked = true;
-            self.acknowledged += 1;
-            *self.acked.entry((write.partition, write.key.clone())).or_default() |= write.bit;
-        }
-    }
-
-    fn serve_read(&mut self, to: NodeId, read: usize) {
-        let Read { epoch, partition, ref key, .. } = self.reads[read];
-        let node = &self.nodes[&to];
-        let whole = node.keeper.as_ref().is_some_and(|keeper| keeper.whole()[usize::from(partition)]);
-        let bits = (whole && self.serves(to, epoch, partition)).then(|| node.disk.of(partition, key).seen);
-        let delay = 100 + self.chance.below(self.weather.slow_us);
-        self.at(delay, Event::ReadAnswer { from: to, read, bits });
-    }
-
-    fn read_answered(&mut self, from: NodeId, read: usize, bits: Option<u64>) {
-        let Some(bits) = bits else { return };
-        let read = &mut self.reads[read];
-        read.bits |= bits;
-        if read.answered.insert(from) && read.answered.len() >= 2 && !read.judged {
-            read.judged = true;
-            self.read += 1;
-            assert_eq!(
-                read.must & !read.bits,
-                0,
-                "a strict read at epoch {} of {:?} by {:?} lacks an acknowledged write: {:?}\nrings {:?}\n{:?}",
-                read.epoch,
-                String::from_utf8_lossy(&read.key),
-                read.answered,
-                self.writes
-                    .iter()
-                    .filter(|w| w.acked && w.key == read.key && w.bit & read.must & !read.bits != 0)
-                    .map(|w| (w.epoch, w.bit, w.acked_by.clone()))
-                    .collect::<Vec<_>>(),
-                self.rings
-                    .iter()
-                    .map(|(epoch, ring)| (epoch, ring.preference_list(Partition(read.partition))))
-                    .collect::<Vec<_>>(),
-                self.log.iter().rev().take(60).rev().collect::<Vec<_>>(),
-            );
-        }
-    }
-
-    /// Every acknowledged write is at the homes of the newest ring: at one at least.
-    pub fn check_nothing_lost(&self) {
-        let charter = self.newest();
-        for ((partition, key), bits) in &self.acked {
-            let homes = charter.ring().preference_list(Partition(*partition));
-            let held = homes.iter().fold(0, |held, id| held | self.nodes[id].disk.of(*partition, key).seen);
-            assert_eq!(
-                bits & !held,
-                0,
-                "{} lost an acknowledged write\n{}",
-                String::from_utf8_lossy(key),
-                self.describe()
-            );
-        }
-    }
-
-    /// All homes of each partition have the same.
-    pub fn equal(&self) -> bool {
-        let charter = self.newest();
-        let ring = charter.ring();
-        ring.partitions().iter().all(|partition| {
-            let root = |id: &NodeId| self.nodes[id].disk.trees.get(&partition.0).map_or(0, Tree::root);
-            let roots: BTreeSet<u64> = ring.preference_list(partition).iter().map(root).collect();
-            roots.len() == 1
-        })
-    }
-
-    pub fn records(&self, number: u128) -> usize {
-        self.nodes[&id(number)].disk.records()
     }
 }

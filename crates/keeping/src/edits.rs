@@ -11,7 +11,7 @@ use dynamo_keeper::step::sources_needed;
 use dynamo_ring::{
     Member, NodeId, Ring,
     charter::{Charter, Move, Proposed},
-    planner::{self, Plan},
+    planner,
 };
 
 /// What is to become of one node, by its name.
@@ -61,13 +61,11 @@ pub enum EditError {
     Unknown(String),
     /// They do not fit the ring as it is.
     Unfit(String),
-    /// No ring could be planned.
-    Unplanned(String),
 }
 
 impl fmt::Display for EditError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (Self::Invalid(what) | Self::Unknown(what) | Self::Unfit(what) | Self::Unplanned(what)) = self;
+        let (Self::Invalid(what) | Self::Unknown(what) | Self::Unfit(what)) = self;
         f.write_str(what)
     }
 }
@@ -264,7 +262,8 @@ impl Edits<'_> {
             step.moved.iter().map(|moved| Move { partition: moved.partition, to: moved.to }).collect()
         };
         let steps = steps.iter().map(moves).collect();
-        self.finish(members, steps, plan.ring(), &plan, change)
+        let moved = ((plan.replicas_moved, plan.replicas_least), plan.moved.len());
+        self.finish(members, steps, plan.ring(), moved, change)
     }
 
     /// The tokens of one that is down go to one other, so that only its own copies are made anew.
@@ -300,13 +299,10 @@ impl Edits<'_> {
                 "{error}: nothing was changed; the new node has to stand in the zone of the one that it replaces"
             ))
         })?;
-        let plan = planner::plan(ring, ring.members()).map_err(|error| EditError::Unplanned(error.to_string()))?;
         let steps = moves.chunks(self.tokens_at_once).map(<[Move]>::to_vec).collect();
-        let mut wanted = self.finish(members, steps, after, &plan, change)?;
         let held = |id: &NodeId| ring.partitions().iter().filter(|partition| ring.is_home(*partition, *id)).count();
         let copies = heirs.keys().map(held).sum();
-        (wanted.tokens, wanted.replicas) = (moves.len(), (copies, copies));
-        Ok(wanted)
+        self.finish(members, steps, after, ((copies, copies), moves.len()), change)
     }
 
     fn finish(
@@ -314,7 +310,7 @@ impl Edits<'_> {
         members: Vec<Member>,
         steps: Vec<Vec<Move>>,
         after: Ring,
-        plan: &Plan,
+        (replicas, tokens): ((usize, usize), usize),
         change: Change,
     ) -> Result<Wanted, EditError> {
         let blocked_by = self.under_way();
@@ -331,8 +327,7 @@ impl Edits<'_> {
         let Change { what, lost, lives, roles } = change;
         let what = what.join(", ") + if self.accept_loss { " (a loss is accepted)" } else { "" };
         let proposed = Proposed { what, members, steps, lost, accept_loss: self.accept_loss, lives };
-        let replicas = (plan.replicas_moved, plan.replicas_least);
-        Ok(Wanted { proposed, after, replicas, tokens: plan.moved.len(), roles, blocked_by, warnings })
+        Ok(Wanted { proposed, after, replicas, tokens, roles, blocked_by, warnings })
     }
 
     /// Members that are no source for what moves until they are whole.

@@ -153,7 +153,6 @@ fn status_of(error: EditError) -> Status {
         EditError::Invalid(_) => Status::invalid_argument(what),
         EditError::Unknown(_) => Status::not_found(what),
         EditError::Unfit(_) => Status::failed_precondition(what),
-        EditError::Unplanned(_) => Status::internal(what),
     }
 }
 

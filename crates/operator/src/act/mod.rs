@@ -30,8 +30,8 @@ use crate::{
 
 use failure::Failure;
 pub use failure::{ActError, Dropped, right_that_lacks};
-pub use hasten::ANNOTATION_TRUST;
 use hand::{Hand, once};
+pub use hasten::ANNOTATION_TRUST;
 
 /// How long what was read may be acted on.
 const VALID: Duration = Duration::from_secs(VALID_S);

@@ -21,6 +21,8 @@ use crate::{
 /// How long a turn waits for the pods that it restarted. After that others may have theirs, and no healthy pod is restarted
 /// as long as one that was is not ready.
 const PATIENCE_S: u64 = 300;
+/// How long it waits for pods that are stopping and answer nobody: where a machine is off they stop for ever.
+const STOPPING_S: u64 = 120;
 
 /// Who is to restart next.
 pub fn next(wanted: &Wanted, observed: &Observed, plan: &mut Plan) -> Option<Work> {
@@ -239,12 +241,15 @@ pub fn is_loose(observed: &Observed, set: &str, view: &SetView) -> bool {
     loose(observed, set, view).next().is_some()
 }
 
+fn stops(observed: &Observed, pod: &PodId) -> bool {
+    observed.pods.get(pod).is_some_and(|view| view.deleting)
+}
+
 /// Whether those that are left may still be away all at once.
 fn may_be_away(wanted: &Wanted, observed: &Observed, left: &[(&PodId, &Uid)]) -> bool {
     // Whoever is stopping already is away, whatever is decided; it has to come back from the new template.
-    let stops = |pod: &&PodId| observed.pods.get(*pod).is_some_and(|view| view.deleting);
     let mut healthy =
-        left.iter().map(|(pod, _)| *pod).filter(|pod| !is_broken(observed, pod) && !stops(pod)).peekable();
+        left.iter().map(|(pod, _)| *pod).filter(|pod| !is_broken(observed, pod) && !stops(observed, pod)).peekable();
     if healthy.peek().is_none() || wanted.maintenance.restart_anyway.as_ref() == Some(&wanted.template) {
         return true;
     }
@@ -262,7 +267,9 @@ fn is_done((wanted, observed, memory): (&Wanted, &Observed, &Memory), turn: &Tur
     }
     let left = remaining(observed, pods);
     if !left.is_empty() {
-        return !may_be_away(wanted, observed, &left);
+        let is_off = |(pod, _): &(&PodId, &Uid)| stops(observed, pod) && observed.node(pod).is_none_or(|node| !node.up);
+        let off = memory.age(&Fact::Turn(turn.id), observed.now_s) > STOPPING_S && left.iter().all(is_off);
+        return off || !may_be_away(wanted, observed, &left);
     }
     let back = |pod: &PodId| {
         let gone = observed.sets.get(&pod.set).is_none_or(|set| pod.ordinal >= set.replicas);

@@ -263,6 +263,33 @@ fn a_restart_lowers_the_partition_only_over_its_own_pods_and_deletes_once_that_i
 }
 
 #[test]
+fn a_pod_that_stops_for_ever_is_not_waited_for_as_long_as_one_that_is_to_come_back() {
+    let (mut spec, mut observed) = (wanted(6), settled(2));
+    spec.template = "two".to_owned();
+    for set in observed.sets.values_mut() {
+        (set.template, set.rolled) = ("two".to_owned(), false);
+    }
+    let id = pod("b", 1);
+    down(&mut observed, &id);
+    observed.pods.get_mut(&id).unwrap().deleting = true;
+    let work = Work::Restart { pods: [(id.clone(), format!("uid of {id}"))].into(), template: "two".to_owned() };
+    observed.turn.turn = Some(Turn { id: 7, work });
+    let ends_after = |observed: &Observed, seconds: u64| {
+        let (mut memory, mut observed) = (Memory::default(), observed.clone());
+        memory.observe(&observed);
+        observed.now_s += seconds;
+        let ended = Action::EndTurn { version: "1".to_owned(), id: 7 };
+        plan(&spec, &observed, &memory).actions.contains(&ended)
+    };
+    assert!(!ends_after(&observed, 120), "it may just take its time");
+    assert!(ends_after(&observed, 121), "its machine may be off");
+    // Its node answers: it stops, and comes back.
+    ring(&mut observed).nodes.get_mut(&id).unwrap().up = true;
+    assert!(!ends_after(&observed, 121));
+    assert!(ends_after(&observed, 301));
+}
+
+#[test]
 fn a_change_that_nobody_wants_any_more_is_taken_back() {
     let mut observed = settled(1);
     for zone in ["a", "b", "c"] {

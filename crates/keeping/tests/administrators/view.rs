@@ -71,11 +71,21 @@ fn who_is_taken_out_and_who_gets_its_tokens_is_told_throughout() {
         vec![replace(1, 10)],
         Moves { joins: vec![id(10)], leaves: vec![id(1)], removes: vec![], replaces: vec![(id(1), id(10))] },
     );
+    // One after the other: the second has all its tokens still when the first has none any more.
+    let both = (
+        vec![replace(1, 10), replace(2, 11)],
+        Moves {
+            joins: vec![id(10), id(11)],
+            leaves: vec![id(1), id(2)],
+            removes: vec![],
+            replaces: vec![(id(1), id(10)), (id(2), id(11))],
+        },
+    );
     let removed =
         (vec![remove(1)], Moves { joins: vec![], leaves: vec![id(1)], removes: vec![id(1)], replaces: vec![] });
-    for (edits, moves) in [replaced, removed] {
-        let mut cluster = Cluster::of(9, 1).with(1, PeerState::Down);
-        cluster.tokens_at_once = 1;
+    for (edits, moves) in [replaced, both, removed] {
+        let mut cluster = Cluster::of(9, 2).with(1, PeerState::Down).with(2, PeerState::Down);
+        (cluster.tokens_at_once, cluster.accept_loss) = (1, true);
         cluster.begin(&edits);
         let mut steps = 0;
         while cluster.charter.change().is_some() {

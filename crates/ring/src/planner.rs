@@ -9,7 +9,8 @@
 //!    each token. Arithmetic may forbid it: with three zones and N = 3 zones have to follow each other in turn, and 256
 //!    tokens leave a seam.
 //! 3. Every node holds its fair share of replicas, give or take N. What is fair: see [`fair_shares`].
-//! 4. A change moves no more replicas than that takes, but for a tenth and two tokens: see [`Plan::replicas_least`].
+//! 4. A change moves no more replicas than that takes, but for a tenth and two tokens (four, in one of some thousands): see
+//!    [`Plan::replicas_least`].
 //!
 //! How far these go together depends on the part of its possible places (every N-th token; with fewer zones than N, those of
 //! its nodes) that the largest zone has.

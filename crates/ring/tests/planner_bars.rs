@@ -31,8 +31,9 @@ fn check(before: &Ring, plan: &planner::Plan) -> Result<(), TestCaseError> {
         // A token is worth N replicas, and it moves or it does not. Hardly ever more than two tokens over a tenth; seen once in some
         // thousands of chains: 68 replicas where 56 are the least, with N = 2.
         prop_assert!(moved * 10 <= least * 11 + 4 * n * 10, "moved {moved}, at least {least}");
-        // Hardly ever more than 4 N; seen once in some thousands of chains: 18 of 2,048 walks with N = 4 and 156 nodes.
-        let bound = plan.skips_before.max(skips_forced(&after)) + 6 * n;
+        // Hardly ever more than 4 N; seen once in some thousands of chains: 18 of 2,048 walks with N = 4 and 156 nodes, and 14 with
+        // N = 2 and some 70.
+        let bound = plan.skips_before.max(skips_forced(&after)) + (6 * n).max(before.partitions().get() as usize / 64);
         prop_assert!(plan.skips_after <= bound, "{} -> {} skips", plan.skips_before, plan.skips_after);
     }
     Ok(())

@@ -3,12 +3,14 @@
 //!
 //! Where things are: `commands` what can be asked for; `workload` the load, which knows no store; `drivers` the stores as it sees
 //! them; `stores` who starts, crashes and stops them; `usage` what they took of the machine; `rows`, `medians`, `show` and `plots`
-//! what comes of it. It measures on one machine and decides nothing about data. Linux only: it reads /proc.
+//! what comes of it; `paper` what the paper's own experiments need beside these. It measures on one machine and decides nothing about
+//! data. Linux only: it reads /proc.
 
 mod cell;
 mod commands;
 mod drivers;
 mod medians;
+mod paper;
 mod plots;
 mod rows;
 mod show;
@@ -37,6 +39,7 @@ struct Cli {
 enum Command {
     Compare(commands::compare::Command),
     Latency(commands::latency::Command),
+    Paper(commands::paper::Command),
     Table(commands::table::Command),
 }
 
@@ -69,6 +72,7 @@ impl Cli {
             match self.command {
                 Command::Compare(command) => command.run().await,
                 Command::Latency(command) => command.run().await,
+                Command::Paper(command) => command.run().await,
                 Command::Table(command) => command.run(),
             }
         };

@@ -7,6 +7,7 @@ use hdrhistogram::Histogram;
 use plotters::{
     coord::{
         Shift,
+        combinators::LogCoord,
         ranged1d::{Ranged, ValueFormatter},
         types::RangedCoordf64,
     },
@@ -32,8 +33,31 @@ const COLOURS: [RGBColor; 8] = [
 /// Steps of a curve over its quantiles.
 const STEPS: u32 = 200;
 
-/// A name and its points.
-type Curve = (String, Vec<(f64, f64)>);
+/// A line of a plot.
+#[derive(Debug, Clone)]
+pub struct Curve {
+    /// As the legend has it.
+    pub name: String,
+    /// From left to right.
+    pub points: Vec<(f64, f64)>,
+    /// Which of the colours.
+    pub colour: usize,
+    /// What others have published, beside what was measured here.
+    pub dashed: bool,
+}
+
+/// What stands around the curves.
+#[derive(Debug, Clone)]
+pub struct Frame<'a> {
+    /// Above them.
+    pub title: &'a str,
+    /// What the numbers below are.
+    pub across: &'a str,
+    /// What the numbers at the left are.
+    pub up: &'a str,
+    /// Where no curve is in its way.
+    pub legend: SeriesLabelPosition,
+}
 
 /// One line for each store and mix, from few clients to many: how far it gets, and what its slowest hundredth waits.
 ///
@@ -45,14 +69,18 @@ pub fn throughput(path: &Path, rows: &[Row]) -> Result<()> {
         let row = &median.row;
         let name = format!("{}, {} B, {} % reads", row.label(), row.value_bytes, row.read_percent);
         let point = (row.ops_per_s, row.p99_ms);
-        match curves.iter_mut().find(|(known, _)| *known == name) {
-            Some((_, points)) => points.push(point),
-            None => curves.push((name, vec![point])),
+        match curves.iter_mut().find(|curve| curve.name == name) {
+            Some(curve) => curve.points.push(point),
+            None => curves.push(Curve { name, points: vec![point], colour: curves.len(), dashed: false }),
         }
     }
-    let most = curves.iter().flat_map(|(_, points)| points).map(|point| point.0).fold(1.0, f64::max);
-    let axis: RangedCoordf64 = (0.0..most * 1.05).into();
-    draw(path, "Throughput against latency", ("operations a second", "p99, ms"), axis, &curves, |x| format!("{x:.0}"))
+    let frame = Frame {
+        title: "Throughput against latency",
+        across: "operations a second",
+        up: "p99, ms",
+        legend: SeriesLabelPosition::UpperLeft,
+    };
+    logarithmic(path, frame, 1.05 * furthest(&curves), &curves, |x| format!("{x:.0}"))
 }
 
 /// One line for each histogram, up to the quantile that its number of requests still says something about.
@@ -60,10 +88,52 @@ pub fn throughput(path: &Path, rows: &[Row]) -> Result<()> {
 /// # Errors
 /// The file can't be written.
 pub fn quantiles(path: &Path, title: &str, histograms: &[(String, Histogram<u64>)]) -> Result<()> {
-    let curves: Vec<Curve> = histograms.iter().map(|(name, histogram)| (name.clone(), nines(histogram))).collect();
-    let most = curves.iter().flat_map(|(_, points)| points).map(|point| point.0).fold(1.0, f64::max);
-    let axis: RangedCoordf64 = (0.0..most).into();
-    draw(path, title, ("quantile", "latency, ms"), axis, &curves, quantile_name)
+    let curve = |(colour, (name, histogram)): (usize, &(String, Histogram<u64>))| Curve {
+        name: name.clone(),
+        points: nines(histogram),
+        colour,
+        dashed: false,
+    };
+    let curves: Vec<Curve> = histograms.iter().enumerate().map(curve).collect();
+    let frame = Frame { title, across: "quantile", up: "latency, ms", legend: SeriesLabelPosition::UpperLeft };
+    logarithmic(path, frame, furthest(&curves), &curves, quantile_name)
+}
+
+/// Upwards in decades, over whatever goes from 0 to `across`.
+///
+/// # Errors
+/// The file can't be written.
+pub fn logarithmic(
+    path: &Path,
+    frame: Frame<'_>,
+    across: f64,
+    curves: &[Curve],
+    name: impl Fn(f64) -> String,
+) -> Result<()> {
+    let axis: RangedCoordf64 = (0.0..across).into();
+    let up: LogCoord<f64> =
+        decades(curves.iter().flat_map(|curve| &curve.points).map(|point| point.1)).log_scale().into();
+    draw(path, frame, (axis, up), curves, (name, |ms| format!("{ms}")))
+}
+
+/// Upwards in equal steps from 0 to `up`, over whatever goes from 0 to `across`.
+///
+/// # Errors
+/// The file can't be written.
+pub fn linear(
+    path: &Path,
+    frame: Frame<'_>,
+    (across, up): (f64, f64),
+    curves: &[Curve],
+    name: impl Fn(f64) -> String,
+) -> Result<()> {
+    let (axis, up): (RangedCoordf64, RangedCoordf64) = ((0.0..across).into(), (0.0..up).into());
+    draw(path, frame, (axis, up), curves, (name, |number| format!("{number}")))
+}
+
+/// How far to the right they go.
+pub fn furthest(curves: &[Curve]) -> f64 {
+    curves.iter().flat_map(|curve| &curve.points).map(|point| point.0).fold(1.0, f64::max)
 }
 
 /// 1: 90 %, 2: 99 %, 3: 99.9 %; nothing between them.
@@ -95,22 +165,21 @@ fn decades(values: impl Iterator<Item = f64>) -> Range<f64> {
     if from < to { from..to } else { from..to * 10.0 }
 }
 
-fn draw<X>(
+fn draw<Y>(
     path: &Path,
-    title: &str,
-    (across, up): (&str, &str),
-    axis: X,
+    frame: Frame<'_>,
+    axes: (RangedCoordf64, Y),
     curves: &[Curve],
-    name: impl Fn(f64) -> String,
+    names: (impl Fn(f64) -> String, impl Fn(f64) -> String),
 ) -> Result<()>
 where
-    X: Ranged<ValueType = f64> + ValueFormatter<f64>,
+    Y: Ranged<ValueType = f64> + ValueFormatter<f64>,
 {
     let mut svg = String::new();
     {
         let area = SVGBackend::with_string(&mut svg, SIZE).into_drawing_area();
-        let drawn = chart(&area, title, (across, up), axis, curves, name);
-        drawn.and_then(|()| Ok(area.present()?)).map_err(|error| anyhow!("the plot {title:?}: {error}"))?;
+        let drawn = chart(&area, frame.clone(), axes, curves, names);
+        drawn.and_then(|()| Ok(area.present()?)).map_err(|error| anyhow!("the plot {:?}: {error}", frame.title))?;
     }
     path.parent().map_or(Ok(()), fs::create_dir_all)?;
     fs::write(path, svg).with_context(|| format!("{} can't be written", path.display()))
@@ -118,45 +187,49 @@ where
 
 type Drawn = Result<(), Box<dyn std::error::Error>>;
 
-fn chart<X>(
+fn chart<Y>(
     area: &DrawingArea<SVGBackend<'_>, Shift>,
-    title: &str,
-    (across, up): (&str, &str),
-    axis: X,
+    frame: Frame<'_>,
+    axes: (RangedCoordf64, Y),
     curves: &[Curve],
-    name: impl Fn(f64) -> String,
+    (across, up): (impl Fn(f64) -> String, impl Fn(f64) -> String),
 ) -> Drawn
 where
-    X: Ranged<ValueType = f64> + ValueFormatter<f64>,
+    Y: Ranged<ValueType = f64> + ValueFormatter<f64>,
 {
     area.fill(&WHITE)?;
-    let latencies = decades(curves.iter().flat_map(|(_, points)| points).map(|point| point.1));
     let mut chart = ChartBuilder::on(area)
-        .caption(title, TITLE)
+        .caption(frame.title, TITLE)
         .margin(12)
         .x_label_area_size(44)
         .y_label_area_size(64)
-        .build_cartesian_2d(axis, latencies.log_scale())?;
+        .build_cartesian_2d(axes.0, axes.1)?;
     chart
         .configure_mesh()
-        .x_desc(across)
-        .y_desc(up)
+        .x_desc(frame.across)
+        .y_desc(frame.up)
         .label_style(TEXT)
         .light_line_style(WHITE)
-        .x_label_formatter(&|x| name(*x))
-        .y_label_formatter(&|ms| format!("{ms}"))
+        .x_label_formatter(&|x| across(*x))
+        .y_label_formatter(&|y| up(*y))
         .draw()?;
-    for (number, (name, points)) in curves.iter().enumerate() {
-        let colour = COLOURS[number % COLOURS.len()];
-        let line = chart.draw_series(LineSeries::new(points.iter().copied(), colour.stroke_width(2)))?;
-        line.label(name).legend(move |(x, y)| PathElement::new([(x, y), (x + 16, y)], colour.stroke_width(3)));
-        if points.len() < 10 {
-            chart.draw_series(points.iter().map(|point| Circle::new(*point, 4, colour.filled())))?;
+    for curve in curves {
+        let colour = COLOURS[curve.colour % COLOURS.len()];
+        let points = || curve.points.iter().copied();
+        let line = match curve.dashed {
+            true => chart.draw_series(DashedLineSeries::new(points(), 6, 5, colour.stroke_width(1)))?,
+            false => chart.draw_series(LineSeries::new(points(), colour.stroke_width(2)))?,
+        };
+        let width = if curve.dashed { 1 } else { 3 };
+        line.label(&curve.name)
+            .legend(move |(x, y)| PathElement::new([(x, y), (x + 16, y)], colour.stroke_width(width)));
+        if curve.points.len() < 10 {
+            chart.draw_series(points().map(|point| Circle::new(point, 4, colour.filled())))?;
         }
     }
     chart
         .configure_series_labels()
-        .position(SeriesLabelPosition::UpperLeft)
+        .position(frame.legend)
         .background_style(WHITE.mix(0.85))
         .border_style(BLACK)
         .label_font(TEXT)

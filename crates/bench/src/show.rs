@@ -115,7 +115,7 @@ pub fn open(rows: &[OpenRow]) -> String {
 }
 
 /// Without frames, so that `awk` reads it too. Columns of words stand left, those of numbers right.
-fn table(header: &str, lines: impl Iterator<Item = Vec<String>>) -> String {
+pub fn table(header: &str, lines: impl Iterator<Item = Vec<String>>) -> String {
     let header: Vec<&str> = header.split('|').collect();
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);

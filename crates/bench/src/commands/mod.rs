@@ -2,5 +2,6 @@
 
 pub mod compare;
 pub mod latency;
+pub mod paper;
 mod session;
 pub mod table;

@@ -137,14 +137,14 @@ pub fn furthest(curves: &[Curve]) -> f64 {
 }
 
 /// 1: 90 %, 2: 99 %, 3: 99.9 %; nothing between them.
-fn quantile_name(nines: f64) -> String {
+pub fn quantile_name(nines: f64) -> String {
     let percent = 100.0 - 100.0 * 10f64.powf(-nines);
     let digits = (nines - 2.0).max(0.0) as usize;
     if nines.fract() == 0.0 { format!("{percent:.digits$} %") } else { String::new() }
 }
 
 /// Against how many nines the quantile has: 99 % at 2, 99.9 % at 3.
-fn nines(histogram: &Histogram<u64>) -> Vec<(f64, f64)> {
+pub fn nines(histogram: &Histogram<u64>) -> Vec<(f64, f64)> {
     if histogram.is_empty() {
         return Vec::new();
     }

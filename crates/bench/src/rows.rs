@@ -238,7 +238,7 @@ mod tests {
 
     #[test]
     fn a_row_of_an_open_loop_says_what_was_due_and_what_was_never_answered() {
-        let arrived = Arrived { tally: tally(), due: 2004, unanswered: 3, usage: usage() };
+        let arrived = Arrived { tally: tally(), due: 2004, unanswered: 3, slices: Vec::new(), usage: usage() };
         let cell = Cell { value_bytes: 100, read_percent: 95, clients: 128 };
         let row = OpenRow::of(&label(), cell, 5000.04, Some(80), &arrived);
         assert_eq!((row.offered_per_s, row.due, row.unanswered, row.errors), (5000.0, 2004, 3, 1));

@@ -124,7 +124,7 @@ pub fn table(header: &str, lines: impl Iterator<Item = Vec<String>>) -> String {
     for (index, name) in header.iter().enumerate() {
         let column = table.column_mut(index).expect("it has a header");
         column.set_padding((0, 2));
-        if !["STORE", "DURABILITY", "OURS", "THEIRS"].contains(name) {
+        if !["STORE", "DURABILITY", "OURS", "THEIRS", "COORDINATION", "WHOSE", "WHAT"].contains(name) {
             column.set_cell_alignment(CellAlignment::Right);
         }
     }

@@ -1,18 +1,18 @@
 //! The program as a person runs it, for a moment, against real nodes of ours. What it measures is no figure here; that it measures,
 //! counts, and sees a loss is.
 
+mod ports;
+
 use std::{
-    net::TcpListener,
     path::Path,
     process::{Command, Output},
-    sync::atomic::{AtomicU16, Ordering},
 };
 
 use serde_json::Value;
 
 /// A short run of ours, whoever else uses the machine; `more` are further flags.
 fn bench(command: &str, out: &Path, more: &[&str]) -> Output {
-    let port = free_port().to_string();
+    let port = ports::free(3).to_string();
     let shared = "--durability fsync --rounds 1 --seconds 1 --warmup 0 --keys 2000 --check-keys 1500 --busy -o json";
     Command::new(env!("CARGO_BIN_EXE_dynamo-bench"))
         .arg(command)
@@ -24,18 +24,6 @@ fn bench(command: &str, out: &Path, more: &[&str]) -> Output {
         .env_remove("DYNAMO_PEERS")
         .output()
         .unwrap()
-}
-
-/// With which nobody listens now, on any of the nodes' addresses; no two tests of this process get the same.
-fn free_port() -> u16 {
-    static NEXT: AtomicU16 = AtomicU16::new(0);
-    let first = 3100 + (std::process::id() % 80) as u16 * 10;
-    let is_free = |port: u16| {
-        let addresses =
-            (1..=3).flat_map(|host| [0, 1000, 2000].map(|above| format!("127.0.0.{host}:{}", port + above)));
-        addresses.into_iter().all(|address| TcpListener::bind(address).is_ok())
-    };
-    (0..500).map(|_| first + NEXT.fetch_add(1, Ordering::Relaxed)).find(|port| is_free(*port)).expect("a free port")
 }
 
 fn stderr(output: &Output) -> String {

@@ -1,7 +1,5 @@
 //! `dynamo-bench latency`: requests at a constant rate, and what each of them waits from when it was due.
 
-use std::time::Duration;
-
 use anyhow::{Result, ensure};
 use hdrhistogram::Histogram;
 
@@ -11,13 +9,8 @@ use crate::{
     plots,
     rows::{OpenRow, append},
     show::{self, Format},
-    workload::open::{self, Offer},
 };
 
-/// Requests that are under way at once, at the most: far more than a store that keeps up has.
-const IN_FLIGHT: usize = 1024;
-/// What has no answer so long after the last request was due is given up.
-const PATIENCE: Duration = Duration::from_secs(30);
 const EXAMPLES: &str = "\
 Examples:
   dynamo-bench latency                                       # ours, at half and at 80 % of what they can do
@@ -108,25 +101,7 @@ async fn run(
     round: u32,
     (offered, percent): (f64, Option<u32>),
 ) -> Result<(OpenRow, Histogram<u64>)> {
-    let load = session.flags().load(Cell { clients: IN_FLIGHT, ..cell });
-    let mut tries = 1;
-    let arrived = loop {
-        let asking = session.ready(store, load, round, &format!("{offered:.0} requests/s")).await?;
-        let offer = Offer {
-            rate: offered,
-            warmup: session.flags().warmup(round),
-            measured: Duration::from_secs(session.flags().seconds),
-            patience: PATIENCE,
-            servers: session.stores[store].pids(),
-            seed: u64::from(round) + 1,
-        };
-        let arrived = open::run(asking, &offer).await?;
-        session.tell_errors(store, arrived.tally.example.as_deref());
-        session.crash(store, load).await?;
-        if !session.disturbed_again(store, &arrived.usage, &mut tries) {
-            break arrived;
-        }
-    };
+    let arrived = session.open(store, cell, round, offered, 1).await?;
     let label = session.stores[store].label().clone();
     let row = OpenRow::of(&label, cell, offered, percent, &arrived);
     append(&session.flags().out.join("latency.jsonl"), &row)?;

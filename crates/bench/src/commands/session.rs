@@ -4,6 +4,7 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use anyhow::{Result, bail};
 use clap::Args;
+use dynamo_client::Routing;
 use indicatif::{ProgressBar, ProgressStyle};
 use tokio::task::AbortHandle;
 
@@ -14,13 +15,14 @@ use crate::{
     stores::{
         self, Store,
         check::Checked,
-        ours::{Durability, Settings},
+        ours::{Durability, REPLICATION, Settings},
         peers::Peer,
     },
     usage::{Usage, until_quiet},
     workload::{
         Asking, Load,
         closed::{self, Outcome, Run},
+        open::{self, Arrived, Offer},
     },
 };
 
@@ -35,6 +37,11 @@ const HEAT_CLIENTS: usize = 64;
 /// A run of a cell that the store has not seen yet begins with a longer warm-up.
 const WARMUP_FIRST: Duration = Duration::from_secs(10);
 const WARMUP: Duration = Duration::from_secs(3);
+
+/// Requests of an open loop that are under way at once, at the most: far more than a store that keeps up has.
+const IN_FLIGHT: usize = 1024;
+/// What has no answer so long after the last request of an open loop was due is given up.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// What both measuring commands are told.
 #[derive(Debug, Clone, Args)]
@@ -108,14 +115,11 @@ impl Flags {
             durability: Durability::Fsync,
             tls: self.tls,
             sets: self.sets.clone(),
+            nodes: REPLICATION,
+            routing: Routing::Coordinator,
         };
         let stores = stores::all(&settings, &self.durability, &self.peers)?;
-        // Draws on a terminal only.
-        let bar = ProgressBar::new(0).with_style(
-            ProgressStyle::with_template("{spinner} {wide_msg} {bar:24} {pos}/{len} {elapsed}").expect("it is valid"),
-        );
-        bar.enable_steady_tick(Duration::from_millis(200));
-        Ok(Session { stores, flags: self, bar, ticking: None })
+        Ok(Session::new(self, stores))
     }
 
     pub(super) fn warmup(&self, round: u32) -> Duration {
@@ -131,6 +135,16 @@ impl Flags {
 }
 
 impl Session {
+    /// Of stores that are not started yet.
+    pub fn new(flags: Flags, stores: Vec<Store>) -> Self {
+        // Draws on a terminal only.
+        let bar = ProgressBar::new(0).with_style(
+            ProgressStyle::with_template("{spinner} {wide_msg} {bar:24} {pos}/{len} {elapsed}").expect("it is valid"),
+        );
+        bar.enable_steady_tick(Duration::from_millis(200));
+        Self { stores, flags, bar, ticking: None }
+    }
+
     /// Fills every store with values of this size, and heats those that need it.
     ///
     /// # Errors
@@ -174,6 +188,33 @@ impl Session {
             self.crash(store, load).await?;
             if !self.disturbed_again(store, &outcome.usage, &mut tries) {
                 return Ok(outcome);
+            }
+        }
+    }
+
+    /// One run of one store at a constant rate of arrivals, told in so many parts of equal length; made again if it was disturbed.
+    ///
+    /// # Errors
+    /// As for [`Session::closed`].
+    pub async fn open(&mut self, store: usize, cell: Cell, round: u32, rate: f64, slices: u32) -> Result<Arrived> {
+        let load = self.flags.load(Cell { clients: IN_FLIGHT, ..cell });
+        let mut tries = 1;
+        loop {
+            let asking = self.ready(store, load, round, &format!("{rate:.0} requests/s")).await?;
+            let offer = Offer {
+                rate,
+                warmup: self.flags.warmup(round),
+                measured: Duration::from_secs(self.flags.seconds),
+                slices,
+                patience: PATIENCE,
+                servers: self.stores[store].pids(),
+                seed: u64::from(round) + 1,
+            };
+            let arrived = open::run(asking, &offer).await?;
+            self.tell_errors(store, arrived.tally.example.as_deref());
+            self.crash(store, load).await?;
+            if !self.disturbed_again(store, &arrived.usage, &mut tries) {
+                return Ok(arrived);
             }
         }
     }

@@ -11,6 +11,7 @@ pub mod peers;
 use std::{sync::Arc, time::Duration};
 
 use anyhow::{Result, ensure};
+use dynamo_client::Routing;
 
 use self::{check::Checked, ours::Durability, peers::Peer};
 use crate::{
@@ -60,8 +61,9 @@ pub struct Store {
 impl Store {
     /// This project's, with these settings.
     pub fn ours(settings: ours::Settings) -> Self {
-        let store = if settings.tls { "dynamo-tls" } else { "dynamo" };
-        let label = Label { store: store.to_owned(), durability: settings.durability.name().to_owned() };
+        let tls = if settings.tls { "-tls" } else { "" };
+        let routing = if settings.routing == Routing::Server { "-server-driven" } else { "" };
+        let label = Label { store: format!("dynamo{tls}{routing}"), durability: settings.durability.name().to_owned() };
         Self { label, kind: Kind::Ours { settings, cluster: None }, loaded: None, driver: None }
     }
 
@@ -128,7 +130,8 @@ impl Store {
             (None, Kind::Peer(cluster)) => cluster.connect().await?,
             (None, Kind::Ours { cluster, .. }) => {
                 let cluster = cluster.as_ref().expect("it is made when it is loaded");
-                Connected::Ours(Ours::connect(cluster.endpoints(), cluster.caller()?, loaded.contexts.clone()).await?)
+                let (endpoints, tls) = (cluster.endpoints(), cluster.caller()?);
+                Connected::Ours(Ours::connect(endpoints, tls, cluster.routing(), loaded.contexts.clone()).await?)
             }
         };
         self.driver = Some(driver.clone());

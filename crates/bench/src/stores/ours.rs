@@ -1,5 +1,5 @@
-//! Three nodes of this project on 127.0.0.1 to 3, each a process of its own with a disk's folder of its own, in three zones: N = 3,
-//! R = W = 2.
+//! Nodes of this project on 127.0.0.1 and up, three of them unless said, each a process of its own with a disk's folder of its own, in
+//! three zones: N = 3, R = W = 2.
 
 use std::{
     fs::{self, File},
@@ -10,7 +10,7 @@ use std::{
 
 use anyhow::{Context, Result, bail, ensure};
 use clap::ValueEnum;
-use dynamo_client::CallerFiles;
+use dynamo_client::{CallerFiles, Routing};
 use dynamo_tls::Role;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
@@ -25,8 +25,9 @@ use tokio::{
 use super::authority::Authority;
 
 const CLUSTER: &str = "bench";
-const NODES: usize = 3;
-const ZONES: [&str; NODES] = ["zone-a", "zone-b", "zone-c"];
+/// N
+pub const REPLICATION: usize = 3;
+const ZONES: [&str; 3] = ["zone-a", "zone-b", "zone-c"];
 /// Peers' ports are so much above clients', HTTP ports twice as much.
 const PORTS_APART: u16 = 1000;
 const READY_WITHIN: Duration = Duration::from_secs(120);
@@ -72,6 +73,10 @@ pub struct Settings {
     pub tls: bool,
     /// SECTION.KEY=VALUE, for each node.
     pub sets: Vec<String>,
+    /// How many; no fewer than [`REPLICATION`].
+    pub nodes: usize,
+    /// Whom clients ask.
+    pub routing: Routing,
 }
 
 /// The nodes, running or not. Their files go with this.
@@ -110,13 +115,18 @@ impl Cluster {
         );
         let authority = settings.tls.then(|| Authority::make(&files.path().join("tls"), CLUSTER)).transpose()?;
         let cluster = Self { settings, files, authority, nodes: Vec::new() };
-        (0..NODES).try_for_each(|node| cluster.configure(node))?;
+        (0..cluster.settings.nodes).try_for_each(|node| cluster.configure(node))?;
         Ok(cluster)
     }
 
     /// Where clients connect.
     pub fn endpoints(&self) -> Vec<String> {
-        (0..NODES).map(|node| self.address(node, 0)).collect()
+        (0..self.settings.nodes).map(|node| self.address(node, 0)).collect()
+    }
+
+    /// Whom clients ask.
+    pub fn routing(&self) -> Routing {
+        self.settings.routing
     }
 
     /// What clients show; nothing in plaintext.
@@ -142,8 +152,8 @@ impl Cluster {
     /// # Errors
     /// One ended, or was not ready in time: with the end of its log.
     pub async fn start(&mut self) -> Result<()> {
-        self.nodes = (0..NODES).map(|node| self.launch(node)).collect::<Result<_>>()?;
-        for node in 0..NODES {
+        self.nodes = (0..self.settings.nodes).map(|node| self.launch(node)).collect::<Result<_>>()?;
+        for node in 0..self.settings.nodes {
             self.until_ready(node).await?;
         }
         Ok(())
@@ -189,10 +199,10 @@ impl Cluster {
 
     /// JSON, which is YAML.
     fn configure(&self, node: usize) -> Result<()> {
-        let members: Vec<Value> = (0..NODES)
+        let members: Vec<Value> = (0..self.settings.nodes)
             .map(|member| {
                 json!({
-                    "name": format!("node-{}", member + 1), "zone": ZONES[member], "weight": 1,
+                    "name": format!("node-{}", member + 1), "zone": ZONES[member % ZONES.len()], "weight": 1,
                     "address": self.address(member, 1), "client_address": self.address(member, 0),
                 })
             })
@@ -206,7 +216,7 @@ impl Cluster {
             }
         };
         let document = json!({
-            "cluster": { "name": CLUSTER, "secret": CLUSTER, "replication": NODES, "members": members },
+            "cluster": { "name": CLUSTER, "secret": CLUSTER, "replication": REPLICATION, "members": members },
             "node": {
                 "name": format!("node-{}", node + 1), "data_dir": self.dir(node).join("data"),
                 "client_listen": self.address(node, 0), "peer_listen": self.address(node, 1),
@@ -288,6 +298,8 @@ mod tests {
             durability: Durability::Fsync,
             tls: false,
             sets: Vec::new(),
+            nodes: REPLICATION,
+            routing: Routing::Coordinator,
         };
         let in_memory = Path::new("/dev/shm");
         let is_tmpfs = rustix::fs::statfs(in_memory).is_ok_and(|found| found.f_type == TMPFS);
@@ -307,6 +319,8 @@ mod tests {
             durability: Durability::OneFsync,
             tls: true,
             sets: Vec::new(),
+            nodes: REPLICATION,
+            routing: Routing::Coordinator,
         })
         .unwrap();
         assert_eq!(cluster.endpoints(), ["127.0.0.1:27400", "127.0.0.2:27400", "127.0.0.3:27400"]);

@@ -30,6 +30,8 @@ pub struct Offer {
     pub warmup: Duration,
     /// Counted.
     pub measured: Duration,
+    /// In how many parts of equal length that is told, one at least.
+    pub slices: u32,
     /// What has no answer so long after the last one was due is given up.
     pub patience: Duration,
     /// The processes that serve.
@@ -47,8 +49,21 @@ pub struct Arrived {
     pub due: u64,
     /// How many of them had no answer when they were given up.
     pub unanswered: u64,
+    /// The same, by when they were due.
+    pub slices: Vec<Slice>,
     /// Within the time.
     pub usage: Usage,
+}
+
+/// Of the requests that were due within a part of the time.
+#[derive(Debug, Default)]
+pub struct Slice {
+    /// As that of the whole time.
+    pub tally: Tally,
+    /// How many were due.
+    pub due: u64,
+    /// How many of them had no answer when they were given up.
+    pub unanswered: u64,
 }
 
 /// When each is due.
@@ -79,7 +94,17 @@ struct Queue {
     schedule: Schedule,
     /// The first that is counted.
     first: u64,
+    /// What came of them, by when they were due. A lock is held for a few instructions.
+    slices: Vec<Mutex<Tally>>,
     seed: u64,
+}
+
+impl Queue {
+    /// In which part of the time a request was due that is counted.
+    fn slice(&self, request: u64) -> usize {
+        let counted = self.schedule.total - self.first;
+        ((request - self.first) * self.slices.len() as u64 / counted) as usize
+    }
 }
 
 /// Offers the load for the time, and waits for the answers. `asking.load.clients` bounds how many requests are under way at once.
@@ -91,11 +116,12 @@ pub async fn run<D: Driver>(asking: Arc<Asking<D>>, offer: &Offer) -> Result<Arr
     let (first, total) = (number_at(offer.warmup), number_at(offer.warmup + offer.measured));
     let schedule = Schedule { began: Instant::now(), rate: offer.rate, total };
     let turns = Arc::new(Semaphore::new(0));
-    let queue = Arc::new(Queue { turns: turns.clone(), taken: AtomicU64::new(0), schedule, first, seed: offer.seed });
-    let tallies: Vec<Arc<Mutex<Tally>>> = (0..asking.load.clients).map(|_| Arc::default()).collect();
+    let slices = (0..offer.slices).map(|_| Mutex::default()).collect();
+    let (taken, seed) = (AtomicU64::new(0), offer.seed);
+    let queue = Arc::new(Queue { turns: turns.clone(), taken, schedule, first, slices, seed });
     let mut clients = JoinSet::new();
-    for (number, tally) in tallies.iter().enumerate() {
-        clients.spawn(client(asking.clone(), number, queue.clone(), tally.clone()));
+    for number in 0..asking.load.clients {
+        clients.spawn(client(asking.clone(), number, queue.clone()));
     }
     let (going, ends) = (Arc::downgrade(&turns), asking.load.clients);
     thread::Builder::new().name("pace".to_owned()).spawn(move || pace(schedule, &going, ends))?;
@@ -108,7 +134,7 @@ pub async fn run<D: Driver>(asking: Arc<Asking<D>>, offer: &Offer) -> Result<Arr
     let all_ended = async { while clients.join_next().await.is_some() {} };
     let _ = tokio::time::timeout(offer.patience, all_ended).await;
     clients.shutdown().await;
-    Ok(sum(&tallies, total - first, offer.patience, |operations| after.since(&before, operations)))
+    Ok(sum(&queue.slices, total - first, offer.patience, |operations| after.since(&before, operations)))
 }
 
 /// Lets each go when it is due. Ends with the last one, or when nobody asks any more.
@@ -130,7 +156,7 @@ fn pace(schedule: Schedule, turns: &Weak<Semaphore>, clients: usize) {
     }
 }
 
-async fn client<D: Driver>(asking: Arc<Asking<D>>, number: usize, queue: Arc<Queue>, tally: Arc<Mutex<Tally>>) {
+async fn client<D: Driver>(asking: Arc<Asking<D>>, number: usize, queue: Arc<Queue>) {
     while let Ok(turn) = queue.turns.acquire().await {
         turn.forget();
         let request = queue.taken.fetch_add(1, Ordering::Relaxed);
@@ -143,22 +169,31 @@ async fn client<D: Driver>(asking: Arc<Asking<D>>, number: usize, queue: Arc<Que
         let ended = asking.ask(number, wish, &mut draws).await;
         let latency = Instant::now().saturating_duration_since(queue.schedule.due(request));
         if request >= queue.first {
-            tally.lock().count(&ended, latency.as_micros() as u64);
+            queue.slices[queue.slice(request)].lock().count(&ended, latency.as_micros() as u64);
         }
     }
 }
 
 /// What has no answer waited for `patience` at the least: it goes in as that, not left out.
-fn sum(tallies: &[Arc<Mutex<Tally>>], due: u64, patience: Duration, usage: impl Fn(u64) -> Usage) -> Arrived {
+fn sum(slices: &[Mutex<Tally>], due: u64, patience: Duration, usage: impl Fn(u64) -> Usage) -> Arrived {
+    let count = slices.len() as u64;
+    let first_of = |slice: usize| (slice as u64 * due).div_ceil(count);
+    let slice = |(number, tally): (usize, &Mutex<Tally>)| {
+        let mut tally = tally.lock().clone();
+        let due = first_of(number + 1) - first_of(number);
+        let unanswered = due - tally.operations() - tally.errors();
+        if unanswered > 0 {
+            // Which they were nobody knows any more: they stand with the reads.
+            tally.reads.saturating_record_n(patience.as_micros() as u64, unanswered);
+        }
+        Slice { tally, due, unanswered }
+    };
+    let slices: Vec<Slice> = slices.iter().enumerate().map(slice).collect();
     let mut tally = Tally::default();
-    tallies.iter().for_each(|one| tally.add(&one.lock()));
-    let unanswered = due - tally.operations() - tally.errors();
-    let usage = usage(tally.operations());
-    if unanswered > 0 {
-        // Which they were nobody knows any more: reads and writes are one in what is told of an open loop.
-        tally.reads.saturating_record_n(patience.as_micros() as u64, unanswered);
-    }
-    Arrived { tally, due, unanswered, usage }
+    slices.iter().for_each(|slice| tally.add(&slice.tally));
+    let unanswered = slices.iter().map(|slice| slice.unanswered).sum();
+    let usage = usage(tally.operations() - unanswered);
+    Arrived { tally, due, unanswered, slices, usage }
 }
 
 #[cfg(test)]
@@ -198,7 +233,7 @@ mod tests {
 
     fn offer(rate: f64, warmup_ms: u64, measured_ms: u64, patience_ms: u64) -> Offer {
         let [warmup, measured, patience] = [warmup_ms, measured_ms, patience_ms].map(Duration::from_millis);
-        Offer { rate, warmup, measured, patience, servers: Vec::new(), seed: 1 }
+        Offer { rate, warmup, measured, slices: 4, patience, servers: Vec::new(), seed: 1 }
     }
 
     /// Four clients see a pause of 400 ms as four slow requests. 200 a second of 500 were to come in it.
@@ -216,11 +251,19 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn every_request_is_in_the_part_of_the_time_in_which_it_was_due() {
+        let arrived = run(asking(Stalls::default(), 4), &offer(1000.0, 50, 102, 60_000)).await.unwrap();
+        let counts: Vec<(u64, u64)> = arrived.slices.iter().map(|part| (part.due, part.tally.operations())).collect();
+        assert_eq!(counts, [(26, 26), (25, 25), (26, 26), (25, 25)]);
+    }
+
+    #[tokio::test]
     async fn what_is_never_answered_is_counted_with_the_time_that_it_was_waited_for() {
         let asking = asking(Stalls { to: Duration::from_secs(3600), ..Stalls::default() }, 2);
         let arrived = run(asking, &offer(1000.0, 0, 100, 200)).await.unwrap();
         assert_eq!((arrived.due, arrived.unanswered), (100, 100));
         assert_eq!(arrived.tally.operations(), 100);
+        assert!(arrived.slices.iter().all(|slice| (slice.due, slice.unanswered) == (25, 25)), "{:?}", arrived.slices);
         assert!(quantile_ms(&arrived.tally.all(), 0.5) >= 199.0);
     }
 

@@ -44,7 +44,7 @@ pub struct Command {
     #[arg(long, value_delimiter = ',', default_value = "0,0.5,0.7,0.8", value_name = "SKEW,...", value_parser = skew)]
     pub skew: Vec<f64>,
     /// Samples of each rate
-    #[arg(long, default_value_t = 20, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    #[arg(long, default_value_t = 10, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub samples: u32,
 }
 

@@ -2,8 +2,13 @@
 //!
 //! Figures 6 and 8 are computed from the ring alone: the same seed gives the same numbers on any machine. The others load real nodes.
 
+mod all;
 mod fig6;
 mod fig8;
+mod measured;
+mod over_time;
+mod table2;
+mod versions;
 
 use std::path::PathBuf;
 
@@ -12,6 +17,8 @@ use clap::{Args, Subcommand};
 use serde::Serialize;
 use serde_json::Value;
 
+pub use self::measured::Latencies;
+use self::over_time::Figure;
 use crate::{
     rows::append,
     show::{self, Format},
@@ -21,6 +28,8 @@ const EXAMPLES: &str = "\
 Examples:
   dynamo-bench paper fig8
   dynamo-bench paper fig6 --skew 0.5,0.9 -o json
+  dynamo-bench paper all
+  dynamo-bench paper fig5 --rate 3000 --seconds 600
 
 Appends rows to OUT/paper.jsonl, and draws OUT/paper-EXPERIMENT.svg.";
 
@@ -36,8 +45,15 @@ pub struct Command {
 
 #[derive(Debug, Subcommand)]
 enum Experiment {
+    /// Latencies of reads and writes over time, at a constant rate of requests (loads three nodes)
+    Fig4(over_time::Command),
+    /// Writes that wait for the disk beside writes that do not, over time (loads three nodes)
+    Fig5(over_time::Command),
     Fig6(fig6::Command),
     Fig8(fig8::Command),
+    Table2(table2::Command),
+    Versions(versions::Command),
+    All(all::Command),
 }
 
 /// Where it goes, and for whom.
@@ -94,8 +110,13 @@ impl Command {
 impl Experiment {
     async fn run(self, output: Output) -> Result<Results> {
         match self {
+            Self::Fig4(command) => command.run(&output, Figure::Fig4).await,
+            Self::Fig5(command) => command.run(&output, Figure::Fig5).await,
             Self::Fig6(command) => computed(move || command.run(&output)).await,
             Self::Fig8(command) => computed(move || command.run(&output)).await,
+            Self::Table2(command) => command.run(&output).await,
+            Self::Versions(command) => command.run(&output).await,
+            Self::All(command) => command.run(&output).await,
         }
     }
 }

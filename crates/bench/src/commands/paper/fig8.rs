@@ -224,4 +224,19 @@ mod tests {
         );
         assert_eq!((lines[10][0], lines[10][6], lines[10][7]), ("30720", "0.99", "32768"), "{text}");
     }
+
+    #[test]
+    fn the_page_has_what_the_command_comes_to() {
+        let page = include_str!("../../../../../docs/PAPER.md").replace(',', "");
+        let short = |number: String| number.trim_start_matches('0').to_owned();
+        for size in (Command { seed: 1, samples: 25 }).rows().unwrap().chunks(4) {
+            let mut line = format!("| {} |", size[0].metadata_units);
+            for row in &size[..3] {
+                let (ours, paper) = (format!("{:.3}", row.efficiency), format!("{:.2}", row.paper.unwrap()));
+                line += &format!(" {} | {} |", short(ours), short(paper));
+            }
+            line += &format!(" {} | {} |", size[3].metadata_units, short(format!("{:.3}", size[3].efficiency)));
+            assert!(page.contains(&line), "docs/PAPER.md has not {line}");
+        }
+    }
 }

@@ -3,7 +3,7 @@
 
 use serde_json::json;
 
-use crate::nodes::Nodes;
+use crate::{http, nodes::Nodes};
 
 #[test]
 fn a_node_that_reaches_nobody_is_ready_all_the_same_on_a_new_disk_and_on_its_own() {
@@ -34,7 +34,10 @@ fn a_node_that_nobody_answers_yet_takes_no_requests_before_somebody_does() {
     let nodes = Nodes::put_down_with(3, &json!({ "gossip": gossip, "timeouts": { "connect_ms": 100 } }));
     nodes.launch_with("node-1", &[]);
     nodes.until("node-1 sees that it is alone", || nodes.log("node-1").contains("nobody answers this node yet"));
-    // Its port for /readyz answers nobody yet.
+    let asked = |path: &str| http::get(&nodes.http_address("node-1"), path).unwrap();
+    assert!(asked("/healthz").starts_with("HTTP/1.1 200"), "the process answers");
+    let ready = asked("/readyz");
+    assert!(ready.starts_with("HTTP/1.1 503") && ready.ends_with("starting\n"), "{ready}");
     let log = nodes.log("node-1");
     assert!(!log.contains("dynamo_node::server: ready"), "others serve its clients better: {log}");
     nodes.restart("node-2");

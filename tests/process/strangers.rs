@@ -32,7 +32,8 @@ fn node_dir(cluster: &Cluster, node: &str) -> PathBuf {
 #[test]
 fn a_data_directory_of_another_node_or_of_a_newer_version_or_damaged_is_not_touched() {
     let cluster = Cluster::start(3, &["--zones", "3"]);
-    cluster.ok(&["put", "k", "v"]);
+    // It is node-2 that has to have it: two of three would be enough to acknowledge it.
+    cluster.ok(&["put", "k", "v", "-w", "3"]);
     cluster.kill("node-2");
     let ours = node_dir(&cluster, "node-2");
     let config = ours.join("node.yaml");

@@ -31,13 +31,19 @@ use crate::handover::{Ends, Handover, PATIENCE_MAX_S};
 #[derive(Debug, Default)]
 pub struct Readiness(AtomicU8);
 
+const STARTING: u8 = 0;
 const READY: u8 = 1;
 const DRAINING: u8 = 2;
 
 impl Readiness {
-    /// It does.
+    /// It does, unless it was told to hand over while it started.
     pub fn ready(&self) {
-        self.0.store(READY, Ordering::Relaxed);
+        let _ = self.0.compare_exchange(STARTING, READY, Ordering::Relaxed, Ordering::Relaxed);
+    }
+
+    /// Not yet, and it was not told to hand over.
+    pub fn is_starting(&self) -> bool {
+        self.0.load(Ordering::Relaxed) == STARTING
     }
 
     /// No longer.

@@ -111,6 +111,12 @@ impl Foreground {
     /// Without a single request for so long there is no foreground, microseconds.
     const SILENCE_US: u64 = 2_000_000;
 
+    /// How many of so many may be slower than what is told: as many as of a whole stretch, for the third slowest of three hundred
+    /// differs by far from one stretch to the next, and whoever yields to that yields to chance; but no more than a tenth of all.
+    fn slowest_of_few(total: u64) -> u64 {
+        (Self::ENOUGH / 100).min(total / 10)
+    }
+
     /// One more.
     pub fn record(&self, us: u64) {
         self.counts.record(us);
@@ -127,7 +133,7 @@ impl Foreground {
             (Self::ENOUGH.., _) => Fared::P99(self.counts.exceeded_by(total / 100)),
             (_, Watch::Harm(us)) if harmed(us) => Fared::P99(self.counts.exceeded_by(Self::ENOUGH / 100)),
             (Self::FEW.., Watch::Traffic) => Fared::P99(self.counts.exceeded_by(0)),
-            (Self::FEW.., _) if long => Fared::P99(self.counts.exceeded_by(total / 100)),
+            (Self::FEW.., _) if long => Fared::P99(self.counts.exceeded_by(Self::slowest_of_few(total))),
             _ if long => Fared::Silent,
             _ => return Fared::NotKnown,
         };
@@ -206,6 +212,21 @@ mod tests {
         assert_eq!((known, told.contains(&Fared::Silent)), (2, false), "{told:?}");
         let told: Vec<Fared> = (0..10).map(|_| second(&foreground, &mut now, 1, 0)).collect();
         assert_eq!(told.last(), Some(&Fared::Silent));
+    }
+
+    #[test]
+    fn of_few_requests_no_more_are_left_out_than_of_many() {
+        let told = |requests: u64, slow: u64| {
+            let foreground = Foreground::default();
+            (0..requests).for_each(|number| foreground.record(if number < slow { 9_000 } else { 1_000 }));
+            match foreground.look(Watch::Quiet, 10 * SECOND) {
+                Fared::P99(us) => us >= 9_000,
+                fared => panic!("{fared:?}"),
+            }
+        };
+        for (requests, most) in [(20, 2), (40, 4), (300, 5), (499, 5), (500, 5)] {
+            assert_eq!((told(requests, most), told(requests, most + 1)), (false, true), "{requests}");
+        }
     }
 
     #[test]

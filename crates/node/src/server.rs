@@ -375,6 +375,16 @@ impl Node {
             membership.clone(),
             tls.as_ref().map(NodeTls::for_peers),
         ));
+        // Kubelet asks from the first moment whether the process answers.
+        let metrics = tls.is_none().then_some(metrics);
+        let handover = Handover {
+            coordinator: coordinator.clone(),
+            membership: membership.clone(),
+            readiness: readiness.clone(),
+            health: health.clone(),
+        };
+        let http = http::serve(listeners.http, metrics, handover, end.clone());
+        tasks.spawn(async move { http.await.unwrap_or_else(|error| tracing::error!(%error, "the HTTP port failed")) });
         // The others are introducing themselves to this one as well.
         let answered = membership.introduce(others(config)).await?;
         network.start(events);
@@ -386,18 +396,11 @@ impl Node {
             _ = stop.wait_for(|stop| *stop) => {}
         }
         coordinator.open();
-        let metrics = tls.is_none().then_some(metrics);
-        let handover = Handover {
-            coordinator: coordinator.clone(),
-            membership: membership.clone(),
-            readiness: readiness.clone(),
-            health: health.clone(),
-        };
-        let http = http::serve(listeners.http, metrics, handover, end.clone());
-        tasks.spawn(async move { http.await.unwrap_or_else(|error| tracing::error!(%error, "the HTTP port failed")) });
-        health.set_serving::<KvServer<KvService>>().await;
-        membership.announce(Phase::Serving).await;
-        readiness.ready();
+        if readiness.is_starting() {
+            health.set_serving::<KvServer<KvService>>().await;
+            membership.announce(Phase::Serving).await;
+            readiness.ready();
+        }
         tracing::info!(
             node = config.node.name,
             client = config.node.client_listen,

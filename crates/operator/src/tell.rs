@@ -7,7 +7,7 @@ use dynamo_planner::{Plan, PodId};
 use dynamo_wire::v1::{ViewChange, ViewNode};
 
 use crate::{
-    act::{Done, Dropped},
+    act::{ActError, Done, Dropped},
     buckets,
     context::Context,
     events, metrics,
@@ -27,6 +27,7 @@ pub async fn looked(
 ) -> Result<(), kube::Error> {
     metrics::seen(cluster, &seen.observed, plan);
     let mut troubles: Vec<Trouble> = done.dropped.iter().filter_map(refused).collect();
+    troubles.extend(done.not_hastened.iter().map(not_hastened));
     let mut told: Vec<events::Told> = done.actions.iter().filter_map(events::of_action).collect();
     let mut there: Option<BTreeSet<String>> = None;
     if seen.observed.ring.is_some() && !buckets::is_settled(cluster) {
@@ -64,6 +65,12 @@ fn refused(dropped: &Dropped) -> Option<Trouble> {
     let Dropped::Refused(why) = dropped else { return None };
     let message = format!("the nodes refused a change of the ring: {why}; nothing was changed, and it is asked again");
     Some(Trouble { reason: "RingChangeRefused".to_owned(), message })
+}
+
+/// Nothing waits for it but the nodes' new certificates, and these for a minute or two.
+fn not_hastened(error: &ActError) -> Trouble {
+    let message = format!("{error}; nodes load new certificates when their kubelets next look");
+    Trouble { reason: error.reason().to_owned(), message }
 }
 
 /// Of one of which it could not be found out how it is.

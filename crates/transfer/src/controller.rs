@@ -3,7 +3,7 @@
 //! What a good percentile is differs from machine to machine, so it is learnt: what the foreground has while background
 //! work rests, or moves no more than the least rate. The target is a little above that, and never above the one that is
 //! configured. A window that was worse than the target makes the rate shrink by a factor, as soon as that is certain; a good
-//! one makes it grow by a step, but only if somebody could have used more: a rate that nobody tried is not known to be
+//! one makes it grow, but only if somebody could have used more: a rate that nobody tried is not known to be
 //! bearable. A percentile needs many requests to say more of the node than of chance: the driver calls only once there were
 //! enough, or enough slow ones ([`Watch`]), and no request is seen twice. Where background
 //! work never rests by itself it is made to now and then, else the load of the morning would be the measure of the evening.
@@ -19,6 +19,9 @@ const UNFELT_US: u64 = 1_000;
 
 /// Part of its rate by which it grows at least after a good window: from little in small steps, from much in large ones.
 const GROWTH: u64 = 4;
+/// Where requests are few a sample is waited for longer: the rate grows by a step for each so many windows of it, up to so many.
+const STEP_WINDOWS: u64 = 4;
+const STEPS_AT_ONCE: u64 = 4;
 
 /// What a sample of the foreground is waited for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -128,7 +131,9 @@ impl Controller {
             let less = u128::from(self.rate_bytes_per_s) * u128::from(self.settings.decrease_to_percent) / 100;
             self.rate_bytes_per_s = u64::try_from(less).expect("less than before").max(min);
         } else if bearable && self.wanted_more {
-            let more = self.settings.increase_bytes_per_s.max(self.rate_bytes_per_s / GROWTH);
+            let step = self.settings.increase_bytes_per_s.max(self.rate_bytes_per_s / GROWTH);
+            let windows = (now - self.changed_at) / self.settings.window_us.max(1);
+            let more = step.saturating_mul((windows / STEP_WINDOWS).clamp(1, STEPS_AT_ONCE));
             self.rate_bytes_per_s = self.rate_bytes_per_s.saturating_add(more).min(max);
         }
         (self.worst_us, self.wanted_more, self.changed_at) = (0, false, now);

@@ -25,11 +25,14 @@ struct Machine {
     now: u64,
     quiet_us: u64,
     bears: u64,
+    /// Seconds until there were enough requests for a sample.
+    sample_s: u64,
+    moved_since_sample: u64,
 }
 
 impl Machine {
     fn new(quiet_us: u64, bears: u64) -> Machine {
-        Machine { slices: Slices::new(SETTINGS, 0), now: 0, quiet_us, bears }
+        Machine { slices: Slices::new(SETTINGS, 0), now: 0, quiet_us, bears, sample_s: 1, moved_since_sample: 0 }
     }
 
     /// A second in which as much is moved as is allowed, if anything is to be; how much that was.
@@ -41,8 +44,12 @@ impl Machine {
                 moved += PIECE;
             }
         }
-        let p99 = self.quiet_us + self.quiet_us * moved / self.bears;
-        self.slices.on_sample(Some(p99), None, self.now);
+        self.moved_since_sample += moved;
+        if (self.now / SECOND).is_multiple_of(self.sample_s) {
+            let a_second = std::mem::take(&mut self.moved_since_sample) / self.sample_s;
+            let p99 = self.quiet_us + self.quiet_us * a_second / self.bears;
+            self.slices.on_sample(Some(p99), None, self.now);
+        }
         moved
     }
 
@@ -64,6 +71,19 @@ proptest! {
         let bearable = (bears / 4).clamp(MIB, SETTINGS.rate_max_bytes_per_s);
         prop_assert!(a_second <= bearable * 13 / 10 + 4 * MIB, "{a_second} of {bearable}");
         prop_assert!(a_second >= bearable * 4 / 10, "{a_second} of {bearable}");
+    }
+
+    /// With some tens of requests a second a percentile takes ten seconds: what is borne is found in minutes all the same.
+    #[test]
+    fn where_requests_are_few_it_is_found_in_larger_steps(quiet_us in 1_000u64..30_000, bears in 64 * MIB..800 * MIB) {
+        let mut machine = Machine::new(quiet_us, bears);
+        machine.sample_s = 10;
+        machine.seconds(40, false);
+        machine.seconds(120, true);
+        let a_second = machine.seconds(300, true) / 300;
+        let bearable = (bears / 4).clamp(MIB, SETTINGS.rate_max_bytes_per_s);
+        prop_assert!(a_second <= bearable * 13 / 10 + 4 * MIB, "{a_second} of {bearable}");
+        prop_assert!(a_second >= bearable * 2 / 10, "{a_second} of {bearable}");
     }
 
     /// A join of hours: requests become slower by themselves meanwhile. What is bearable is measured anew, and work goes on.

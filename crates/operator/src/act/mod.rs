@@ -49,6 +49,8 @@ pub struct Done {
     pub dropped: Option<Dropped>,
     /// Nodes have not loaded the certificates that there are.
     pub certificates_load: bool,
+    /// Why their kubelets were not all called: they bring them later then, and the rest was done.
+    pub not_hastened: Option<ActError>,
 }
 
 /// Carries a plan out. With `rendered` false what pods refer to is not all there: then none are made to refer to it.
@@ -91,8 +93,10 @@ pub async fn carry_out(
     }
     let behind = hand.behind();
     done.certificates_load = !behind.is_empty();
-    // Last, so that what lacks for it keeps nothing else from being done.
-    done.written += hand.hasten(&behind).await?;
+    match hand.hasten(&behind).await {
+        Ok(written) => done.written += written,
+        Err(error) => done.not_hastened = Some(error),
+    }
     Ok(done)
 }
 

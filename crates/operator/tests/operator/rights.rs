@@ -10,11 +10,16 @@ use k8s_openapi::api::{
 };
 use kube::{
     Api,
-    api::{Patch, PatchParams, PostParams},
+    api::{DeleteParams, Patch, PatchParams, PostParams},
 };
 use serde_json::{Value, json};
 
-use crate::support::{World, faults::Faults, patient, plane::from};
+use crate::support::{
+    World,
+    faults::Faults,
+    patient,
+    plane::{Operator, from},
+};
 
 /// Everything that the operator needs, but for writing these.
 fn rules_without(read_only: &str) -> Value {
@@ -38,9 +43,8 @@ fn rules_without(read_only: &str) -> Value {
     json!(rules)
 }
 
-/// An operator that may not write objects of this kind says so, until it may.
-async fn lacks(test: &str, resource: &str, verb: &str) {
-    let Some(world) = World::start(test).await else { return };
+/// An operator that may not write objects of this kind.
+async fn limited(world: &World, resource: &str) -> Operator {
     let (roles, put) = (Api::<ClusterRole>::all(world.plane.admin()), PostParams::default());
     let role = json!({"metadata": {"name": "limited"}, "rules": rules_without(resource)});
     roles.create(&put, &from(role)).await.unwrap();
@@ -50,7 +54,20 @@ async fn lacks(test: &str, resource: &str, verb: &str) {
         "subjects": [{"kind": "User", "name": "limited", "apiGroup": "rbac.authorization.k8s.io"}],
     }));
     Api::<ClusterRoleBinding>::all(world.plane.admin()).create(&put, &binding).await.unwrap();
-    let _operator = world.operate(world.client("limited", None, &Arc::new(Faults::default())).await);
+    world.operate(world.client("limited", None, &Arc::new(Faults::default())).await)
+}
+
+/// It is given the right.
+async fn unlimited(world: &World) {
+    let patch = Patch::Merge(json!({"rules": rules_without("none of them")}));
+    let roles = Api::<ClusterRole>::all(world.plane.admin());
+    roles.patch("limited", &PatchParams::default(), &patch).await.unwrap();
+}
+
+/// An operator that may not write objects of this kind says so, until it may.
+async fn lacks(test: &str, resource: &str, verb: &str) {
+    let Some(world) = World::start(test).await else { return };
+    let _operator = limited(&world, resource).await;
     world.create(3, json!({})).await;
     let mut told = (String::new(), String::new());
     let lacks_it = [format!("cannot {verb}"), format!("\"{resource}\""), "namespace \"shop\"".to_owned()];
@@ -64,8 +81,7 @@ async fn lacks(test: &str, resource: &str, verb: &str) {
     .await;
     assert_eq!(told.0, "Forbidden", "{}", told.1);
     assert!(told.1.contains("give the operator's ServiceAccount that right"), "{}", told.1);
-    let patch = Patch::Merge(json!({"rules": rules_without("none of them")}));
-    roles.patch("limited", &PatchParams::default(), &patch).await.unwrap();
+    unlimited(&world).await;
     world.settles_at(3).await;
     let condition = world.condition(ConditionKind::Degraded).await;
     assert!(condition.is_some_and(|(holds, ..)| !holds), "it is no longer told");
@@ -80,6 +96,31 @@ async fn a_right_that_lacks_is_a_condition_that_names_it_until_it_is_given() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_right_that_lacks_where_something_is_applied_is_told_the_same() {
     lacks("rights to apply", "services", "patch").await;
+}
+
+/// Such as one of before kubelets were called, with the rights of then: new certificates come later, and the status is told as ever.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_may_not_call_kubelets_says_so_beside_all_else() {
+    let Some(world) = World::secured("rights to call").await else { return };
+    let _operator = limited(&world, "pods").await;
+    world.create(3, json!({"tls": {"mode": "OperatorCA"}})).await;
+    world.settles_at(3).await;
+    world.api::<Secret>().delete("c-ca", &DeleteParams::default()).await.unwrap();
+    patient("the right that lacks is told beside the rotation", async || {
+        let (degraded, progressing) =
+            (world.condition(ConditionKind::Degraded).await, world.condition(ConditionKind::Progressing).await);
+        let told = degraded.is_some_and(|(holds, reason, message)| {
+            holds && reason == "Forbidden" && message.contains("cannot patch") && message.contains("\"pods\"")
+        });
+        told && progressing.is_some_and(|(holds, ..)| holds)
+    })
+    .await;
+    unlimited(&world).await;
+    world.settles_at(3).await;
+    patient("it is no longer told", async || {
+        world.condition(ConditionKind::Degraded).await.is_some_and(|(holds, ..)| !holds)
+    })
+    .await;
 }
 
 /// Whether an account may do this with Secrets, by the API server's own word.

@@ -1,7 +1,10 @@
 //! Status, scale, and what `kubectl get` shows, before a real API server.
 
+use std::time::{Duration, Instant};
+
 use dynamo_control_plane::ControlPlane;
 use dynamo_crd::{DynamoCluster, names, rules};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::APIResource;
 use kube::{
     Api,
     api::{Patch, PatchParams},
@@ -102,6 +105,20 @@ async fn table(plane: &ControlPlane) -> Vec<(String, Value)> {
     headings.map(|heading| heading["name"].as_str().unwrap().to_owned()).zip(cells.iter().cloned()).collect()
 }
 
+/// What the API server says that it serves, which comes a little later than that it serves it.
+async fn listed(plane: &ControlPlane) -> Vec<APIResource> {
+    let until = Instant::now() + Duration::from_secs(60);
+    loop {
+        match plane.admin().list_api_group_resources("dynamo-k8s.io/v1alpha1").await {
+            Ok(list) => return list.resources,
+            Err(kube::Error::Api(status)) if status.code == 404 && Instant::now() < until => {
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+            Err(error) => panic!("{error}"),
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_list_shows_what_a_person_wants_to_know_under_a_short_name() {
     let Some((plane, clusters)) = server::start("columns").await else { return };
@@ -132,7 +149,7 @@ async fn a_list_shows_what_a_person_wants_to_know_under_a_short_name() {
     ];
     assert_eq!(shown, expected.map(|(heading, cell)| (heading.to_owned(), cell)));
 
-    let served = plane.admin().list_api_group_resources("dynamo-k8s.io/v1alpha1").await.unwrap().resources;
+    let served = listed(&plane).await;
     let resource = served.iter().find(|resource| resource.name == "dynamoclusters").unwrap();
     assert_eq!(resource.short_names.as_deref(), Some(&["dc".to_owned()][..]));
     assert_eq!(resource.categories.as_deref(), Some(&["dynamo".to_owned()][..]));

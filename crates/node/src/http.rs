@@ -121,6 +121,17 @@ mod tests {
     use super::*;
 
     #[test]
+    fn who_was_told_to_hand_over_while_it_started_does_not_get_ready() {
+        let (started, stopped) = (Readiness::default(), Readiness::default());
+        assert!(started.is_starting() && started.answer() == (StatusCode::SERVICE_UNAVAILABLE, "starting\n"));
+        started.ready();
+        assert_eq!((started.is_starting(), started.answer().0), (false, StatusCode::OK));
+        stopped.draining();
+        stopped.ready();
+        assert_eq!((stopped.is_starting(), stopped.answer().1), (false, "draining\n"));
+    }
+
+    #[test]
     fn who_is_elsewhere_is_refused_and_who_is_here_says_for_how_long() {
         let ends = |from: &str| Ends { from: from.parse().unwrap(), at: Some("10.0.0.7:9400".parse().unwrap()) };
         let code = |from: &str, query| patience(ends(from), query).map_err(|(code, _)| code);

@@ -49,7 +49,7 @@ cluster_edited mixed '{"zones": [{"name": "a", "weight": 2}, {"name": "b"},
   {"name": "d", "nodeLabelValue": "c", "storage": {"size": "2Gi", "storageClassName": "not-there"}}]}'
 wait_for 180 "it is told which class is missing" degraded_for mixed StorageClassMissing not-there
 witness_writes 100
-has_condition mixed Available True >/dev/null || fails "$(has_condition mixed Available True)"
+wait_for 30 "every key can be read and written still" has_condition mixed Available True
 
 begins "another zone in its place, with a class that is there and larger volumes"
 class=$("$kubectl" get storageclass -o jsonpath='{.items[0].metadata.name}')

@@ -16,10 +16,12 @@ use arc_swap::{ArcSwap, ArcSwapOption};
 use dynamo_ring::NodeId;
 use dynamo_wire::{
     CLUSTER_METADATA, NODE_METADATA, PROTOCOL_LOWEST_METADATA, PROTOCOL_METADATA, RING_METADATA, TARGET_METADATA,
-    v1::{ReplicaReply, ReplicaRequest, ReplicaRequests, replica_client::ReplicaClient, replica_request},
+    v1::{
+        ReplicaReplies, ReplicaReply, ReplicaRequest, ReplicaRequests, replica_client::ReplicaClient, replica_request,
+    },
 };
 use tokio::sync::{Notify, mpsc, watch};
-use tonic::{Code, Request, Status, transport::Endpoint};
+use tonic::{Code, Request, Status, Streaming, transport::Endpoint};
 
 use crate::{
     batch::Frames,
@@ -41,6 +43,8 @@ const CONNECTION_WINDOW: u32 = 16 << 20;
 pub const PEER_MESSAGE_BYTES: usize = 256 << 20;
 const RECONNECT_MIN: Duration = Duration::from_millis(50);
 const RECONNECT_MAX: Duration = Duration::from_secs(1);
+/// A peer that left is listened to no longer than this: no request waits so long.
+const LEAVE: Duration = Duration::from_secs(60);
 
 /// What a link is used for. Hints must not stand in front of requests that a client waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -142,12 +146,13 @@ impl Link {
         self.sender.load().is_some()
     }
 
-    /// Ends the link: the peer has left the cluster.
+    /// Ends the link: the peer has left the ring. A foreground link takes nothing more, and ends when all that was sent is
+    /// answered: who left finishes what it coordinates.
     pub fn retire(&self) {
         self.retired.send_replace(true);
     }
 
-    /// Connects, reads replies, and reconnects, until `stop` turns true or the link is retired.
+    /// Connects, reads replies, and reconnects, until `stop` turns true or the link is retired and has ended.
     pub async fn run(
         self: Arc<Self>,
         identity: StreamIdentity,
@@ -160,9 +165,8 @@ impl Link {
             let outcome = tokio::select! {
                 outcome = self.session(&identity, &*events) => outcome,
                 _ = stop.wait_for(|stop| *stop) => Ok(()),
-                _ = retired.wait_for(|retired| *retired) => Err(Status::unavailable("the peer has left the cluster")),
             };
-            let connected = self.sender.swap(None).is_some();
+            let connected = self.sender.swap(None).is_some() || *retired.borrow();
             self.waiting_since_us.store(0, Ordering::Relaxed);
             self.heard_us.store(0, Ordering::Relaxed);
             pause = match outcome {
@@ -200,6 +204,51 @@ impl Link {
     }
 
     async fn session(&self, identity: &StreamIdentity, events: &dyn LinkEvents) -> Result<(), Status> {
+        let mut retired = self.retired.subscribe();
+        let (sender, replies) = tokio::select! {
+            opened = self.open(identity) => opened?,
+            _ = retired.wait_for(|retired| *retired) => return Err(left()),
+        };
+        self.sender.store(Some(Arc::new(sender)));
+        events.up(self.peer, self.class);
+        tokio::select! {
+            status = self.read(replies, events) => Err(status),
+            status = self.taken_leave(retired) => Err(status),
+        }
+    }
+
+    /// Hands on what the peer replies, until the stream ends.
+    async fn read(&self, mut replies: Streaming<ReplicaReplies>, events: &dyn LinkEvents) -> Status {
+        loop {
+            let frame = match replies.message().await {
+                Ok(Some(frame)) => frame,
+                Ok(None) => return Status::unavailable("the peer closed the stream"),
+                Err(status) => return status,
+            };
+            self.heard_us.store(self.clock.now_us(), Ordering::Relaxed);
+            self.waiting_since_us.store(0, Ordering::Relaxed);
+            for reply in frame.replies {
+                events.reply(self.peer, self.class, reply);
+            }
+        }
+    }
+
+    /// The peer has left the ring. Without a sender the requests' half of the stream ends, and the peer ends the other half
+    /// when it has answered all. What nobody waits for in the foreground is asked of others at once.
+    async fn taken_leave(&self, mut retired: watch::Receiver<bool>) -> Status {
+        let _ = retired.wait_for(|retired| *retired).await;
+        if self.class == Class::Foreground {
+            self.sender.store(None);
+            tokio::time::sleep(LEAVE).await;
+        }
+        left()
+    }
+
+    /// A stream to the peer, and the queue of what is sent over it.
+    async fn open(
+        &self,
+        identity: &StreamIdentity,
+    ) -> Result<(mpsc::Sender<ReplicaRequest>, Streaming<ReplicaReplies>), Status> {
         let endpoint = endpoint(&self.address.load(), identity.connect_timeout)?;
         let channel = match &identity.tls {
             None => endpoint.connect().await,
@@ -225,18 +274,12 @@ impl Link {
         let common = Spoken::answered(replies.metadata().get(PROTOCOL_METADATA).map(|version| version.as_bytes()))
             .map_err(Status::failed_precondition)?;
         tracing::debug!(peer = %self.peer, class = ?self.class, common, "the stream is open, in the newest common language");
-        let mut replies = replies.into_inner();
-        self.sender.store(Some(Arc::new(sender)));
-        events.up(self.peer, self.class);
-        while let Some(frame) = replies.message().await? {
-            self.heard_us.store(self.clock.now_us(), Ordering::Relaxed);
-            self.waiting_since_us.store(0, Ordering::Relaxed);
-            for reply in frame.replies {
-                events.reply(self.peer, self.class, reply);
-            }
-        }
-        Err(Status::unavailable("the peer closed the stream"))
+        Ok((sender, replies.into_inner()))
     }
+}
+
+fn left() -> Status {
+    Status::unavailable("the peer has left the ring")
 }
 
 /// What a stream's first headers say of the sender.

@@ -24,9 +24,9 @@ use dynamo_version::{Actor, Causality, Dot, Mode, Payload, SiblingSet, Timestamp
 use dynamo_wire::{
     CLUSTER_METADATA, NODE_METADATA, PEER_PROTOCOL, PEER_PROTOCOL_LOWEST, PROTOCOL_LOWEST_METADATA, PROTOCOL_METADATA,
     v1::{
-        ApplyRequest, GossipEnvelope, GossipReceipt, KeepAnswer, KeepQuestion, ProgressRequest, PutRequest, RemoveEdit,
-        ReplicaAck, ReplicaRead, ReplicaRefusal, ReplicaReplies, ReplicaReply, ReplicaRequest, ReplicaRequests,
-        ReplicaWrite, RingEdit,
+        ApplyRequest, ForwardedResult, GossipEnvelope, GossipReceipt, KeepAnswer, KeepQuestion, ProgressRequest,
+        PutRequest, RemoveEdit, ReplicaAck, ReplicaRead, ReplicaRefusal, ReplicaReplies, ReplicaReply, ReplicaRequest,
+        ReplicaRequests, ReplicaWrite, RingEdit,
         gossip_client::GossipClient,
         gossip_server::{Gossip, GossipServer},
         kv_client::KvClient,
@@ -39,9 +39,10 @@ use dynamo_wire::{
         ring_edit::Edit,
     },
 };
-use futures_util::{Stream, StreamExt};
+use futures_util::{Stream, StreamExt, future::join_all};
 use parking_lot::Mutex;
 use rustix::process::{Pid, Signal, kill_process};
+use tokio::sync::watch;
 use tonic::{
     Request, Response, Status, Streaming,
     transport::{Channel, Endpoint, Server},
@@ -87,6 +88,12 @@ impl One {
 
     /// With "b" at this address.
     fn start_with(b: &str) -> One {
+        One::start_with_homes(b, 2)
+    }
+
+    /// Where each key has so many homes.
+    fn start_with_homes(b: &str, homes: usize) -> One {
+        let replication = format!("cluster.replication={homes}");
         let dir = tempfile::tempdir().unwrap();
         let (peer, client) = (free(), free());
         let members = format!(
@@ -97,7 +104,7 @@ impl One {
         let client_listen = format!("node.client_listen={client}");
         let settings = [
             &members,
-            "cluster.replication=2",
+            &replication,
             "cluster.partitions=8",
             "storage.engine=memory",
             "tls.mode=plaintext",
@@ -221,7 +228,8 @@ impl One {
     }
 }
 
-/// The other member: takes writes once it is told to, and remembers under which epoch they came.
+/// The other member: takes writes once it is told to, and remembers under which epoch they came. What it is to coordinate it
+/// answers once it is told to.
 #[derive(Clone)]
 struct Other {
     id: NodeId,
@@ -229,6 +237,9 @@ struct Other {
     takes: Arc<AtomicBool>,
     refused: Arc<AtomicBool>,
     taken: Arc<Mutex<Vec<(u64, ReplicaWrite)>>>,
+    /// How many writes it is to coordinate, and whether it answers them.
+    coordinates: Arc<AtomicU32>,
+    coordinated: Arc<watch::Sender<bool>>,
     /// Which version it answers streams with; 0: it does not say, as nodes did before it was said.
     answers: Arc<AtomicU32>,
     /// The versions that streams were opened with: the oldest and the newest.
@@ -239,15 +250,15 @@ impl Other {
     /// It answers at this address from now on.
     fn start(id: NodeId, address: String) -> Other {
         let listen = address.parse().unwrap();
-        let (takes, refused, taken, answers, opened) = Default::default();
-        let other = Other { id, address, takes, refused, taken, answers, opened };
+        let (takes, refused, taken, coordinates, coordinated, answers, opened) = Default::default();
+        let other = Other { id, address, takes, refused, taken, coordinates, coordinated, answers, opened };
         let server = Server::builder().add_service(ReplicaServer::new(other.clone()));
         let server = server.add_service(GossipServer::new(other.clone()));
         tokio::spawn(async move { server.serve(listen).await.unwrap() });
         other
     }
 
-    fn reply(&self, ReplicaRequest { id, epoch, request }: ReplicaRequest) -> ReplicaReply {
+    async fn reply(&self, ReplicaRequest { id, epoch, request }: ReplicaRequest) -> ReplicaReply {
         let reply = match request {
             Some(replica_request::Request::Keep(_)) => {
                 Reply::Keep(KeepAnswer { answer: Answer::Unable.encode().into() })
@@ -255,6 +266,11 @@ impl Other {
             Some(replica_request::Request::Write(write)) if self.takes.load(Ordering::Relaxed) => {
                 self.taken.lock().push((epoch, write));
                 Reply::Ack(ReplicaAck { durable: true })
+            }
+            Some(replica_request::Request::Put(_)) => {
+                self.coordinates.fetch_add(1, Ordering::Relaxed);
+                self.coordinated.subscribe().wait_for(|coordinated| *coordinated).await.unwrap();
+                Reply::Put(ForwardedResult { siblings: 1, ..ForwardedResult::default() })
             }
             _ => {
                 self.refused.store(true, Ordering::Relaxed);
@@ -276,9 +292,12 @@ impl Replica for Other {
         let other = self.clone();
         let said = |key| request.metadata().get(key).unwrap().to_str().unwrap().parse().unwrap();
         self.opened.lock().push([said(PROTOCOL_LOWEST_METADATA), said(PROTOCOL_METADATA)]);
-        let replies = request.into_inner().map(move |frame| {
-            let replies = frame?.requests.into_iter().map(|request| other.reply(request)).collect();
-            Ok(ReplicaReplies { replies })
+        let replies = request.into_inner().then(move |frame| {
+            let other = other.clone();
+            async move {
+                let replies = frame?.requests.into_iter().map(|request| other.reply(request));
+                Ok(ReplicaReplies { replies: join_all(replies).await })
+            }
         });
         let mut response: Response<Self::ExchangeStream> = Response::new(Box::pin(replies));
         match self.answers.load(Ordering::Relaxed) {
@@ -401,6 +420,33 @@ async fn who_left_and_does_not_answer_may_be_given_up() {
     until(async || (waits(&mut admin).await != ["b"]).then_some(())).await;
     let (reason, why, _) = node.write(node.id("b"), 2).await.unwrap_err();
     assert!(reason == Reason::Sealed && why.contains("empty data directory"), "{why}");
+}
+
+/// It finishes what it has begun, and says so: nobody is told that such a write may or may not have happened.
+#[tokio::test]
+async fn what_a_member_coordinates_while_it_leaves_is_answered() {
+    let b = free();
+    let node = One::start_with_homes(&b, 1);
+    let other = Other::start(node.id("b"), b);
+    let kv = KvClient::new(channel(&node.client).await);
+    let mut puts = Vec::new();
+    // Until it is taken for up this node stands in for it.
+    until(async || {
+        puts.extend(["1", "2", "3", "4", "5", "6", "7", "8"].map(|key| {
+            let mut kv = kv.clone();
+            tokio::spawn(async move { kv.put(put(key)).await })
+        }));
+        (other.coordinates.load(Ordering::Relaxed) > 0).then_some(())
+    })
+    .await;
+    node.learns(&without(&node.first(), other.id)).await;
+    // Its streams' ends would have come by now.
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    other.coordinated.send_replace(true);
+    for put in puts {
+        let answer = put.await.unwrap();
+        assert!(answer.is_ok(), "{answer:?}");
+    }
 }
 
 #[tokio::test]

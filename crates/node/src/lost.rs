@@ -8,7 +8,7 @@ use std::{
     io::{self, ErrorKind},
 };
 
-use tonic::{Code, Status};
+use tonic::{Code, ConnectError, Status};
 
 /// Why a connection could not be had or was lost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,7 +32,24 @@ pub fn lost(status: &Status) -> Lost {
         Some(error) => is_of_peer(error.kind()),
         None => !is_silence(status),
     };
-    if of_peer { Lost::Refused } else { Lost::Timeout }
+    match (of_peer, was_open(status)) {
+        (false, _) => Lost::Timeout,
+        (true, true) => Lost::Broke,
+        (true, false) => Lost::Refused,
+    }
+}
+
+/// Whether there was a connection: it is neither the peer's answer, which has no cause here, nor could it not be connected to.
+fn was_open(status: &Status) -> bool {
+    let mut cause = status.source();
+    let caused = cause.is_some();
+    while let Some(error) = cause {
+        if error.is::<ConnectError>() {
+            return false;
+        }
+        cause = error.source();
+    }
+    caused
 }
 
 /// Whether only the peer's host, or what runs there, can have brought this about. All else, that there is no route, that the
@@ -76,6 +93,7 @@ mod tests {
     use std::{net::TcpListener, sync::Arc, time::Duration};
 
     use dynamo_wire::v1::{GossipEnvelope, gossip_client::GossipClient};
+    use tokio::io::AsyncReadExt;
 
     use super::*;
     use crate::link::endpoint;
@@ -108,6 +126,21 @@ mod tests {
         assert_eq!(dialled("255.255.255.255:8400").await, [Lost::Timeout; 2]);
     }
 
+    /// The peer, or the way to it, has closed a connection that gossip was about to use: whoever stood still finds that of all.
+    #[tokio::test]
+    async fn a_connection_that_was_closed_meanwhile_is_no_word_of_the_peer() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let endpoint = endpoint(&listener.local_addr().unwrap().to_string(), Duration::from_secs(5)).unwrap();
+        let closes = tokio::spawn(async move {
+            let (mut connection, _) = listener.accept().await.unwrap();
+            // Once something was asked.
+            connection.read_exact(&mut [0; 64]).await.unwrap();
+        });
+        let told = GossipClient::new(endpoint.connect_lazy()).tell(GossipEnvelope::default()).await;
+        closes.await.unwrap();
+        assert_eq!(lost(&told.unwrap_err()), Lost::Broke);
+    }
+
     #[test]
     fn an_error_of_the_network_says_nothing_of_the_peer_however_deep_it_lies() {
         let cases = [
@@ -123,7 +156,7 @@ mod tests {
         ];
         for (kind, expected) in cases {
             let mut status = Status::unavailable("error trying to connect");
-            status.set_source(Arc::new(io::Error::other(io::Error::from(kind))));
+            status.set_source(Arc::new(ConnectError(io::Error::other(io::Error::from(kind)).into())));
             assert_eq!(lost(&status), expected, "{kind:?}");
         }
     }

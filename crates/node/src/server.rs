@@ -556,7 +556,7 @@ impl LinkEvents for Events {
     fn down(&self, peer: NodeId, class: Class, lost: Lost) {
         if class == Class::Foreground {
             self.membership.failed(peer, lost);
-            self.coordinator.peer_lost(peer);
+            self.coordinator.peer_lost(peer, lost);
         } else {
             self.handoff.send(HandoffNews::Reachable(peer, false));
             self.keeper.send(KeeperNews::Lost(peer));

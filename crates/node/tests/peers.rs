@@ -237,6 +237,8 @@ struct Other {
     takes: Arc<AtomicBool>,
     refused: Arc<AtomicBool>,
     taken: Arc<Mutex<Vec<(u64, ReplicaWrite)>>>,
+    /// So many writes are not answered: the stream breaks.
+    breaks: Arc<AtomicU32>,
     /// How many writes it is to coordinate, and whether it answers them.
     coordinates: Arc<AtomicU32>,
     coordinated: Arc<watch::Sender<bool>>,
@@ -250,12 +252,17 @@ impl Other {
     /// It answers at this address from now on.
     fn start(id: NodeId, address: String) -> Other {
         let listen = address.parse().unwrap();
-        let (takes, refused, taken, coordinates, coordinated, answers, opened) = Default::default();
-        let other = Other { id, address, takes, refused, taken, coordinates, coordinated, answers, opened };
+        let (takes, refused, taken, breaks, coordinates, coordinated, answers, opened) = Default::default();
+        let other = Other { id, address, takes, refused, taken, breaks, coordinates, coordinated, answers, opened };
         let server = Server::builder().add_service(ReplicaServer::new(other.clone()));
         let server = server.add_service(GossipServer::new(other.clone()));
         tokio::spawn(async move { server.serve(listen).await.unwrap() });
         other
+    }
+
+    fn breaks(&self) -> bool {
+        let one_less = |left: u32| left.checked_sub(1);
+        self.breaks.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_less).is_ok()
     }
 
     async fn reply(&self, ReplicaRequest { id, epoch, request }: ReplicaRequest) -> ReplicaReply {
@@ -281,6 +288,10 @@ impl Other {
     }
 }
 
+fn is_write(request: &ReplicaRequest) -> bool {
+    matches!(request.request, Some(replica_request::Request::Write(_)))
+}
+
 #[tonic::async_trait]
 impl Replica for Other {
     type ExchangeStream = Pin<Box<dyn Stream<Item = Result<ReplicaReplies, Status>> + Send>>;
@@ -295,7 +306,11 @@ impl Replica for Other {
         let replies = request.into_inner().then(move |frame| {
             let other = other.clone();
             async move {
-                let replies = frame?.requests.into_iter().map(|request| other.reply(request));
+                let requests = frame?.requests;
+                if other.takes.load(Ordering::Relaxed) && requests.iter().any(is_write) && other.breaks() {
+                    return Err(Status::unavailable("it broke"));
+                }
+                let replies = requests.into_iter().map(|request| other.reply(request));
                 Ok(ReplicaReplies { replies: join_all(replies).await })
             }
         });
@@ -447,6 +462,24 @@ async fn what_a_member_coordinates_while_it_leaves_is_answered() {
         let answer = put.await.unwrap();
         assert!(answer.is_ok(), "{answer:?}");
     }
+}
+
+/// A node that stood still finds all its streams broken, and its peers well: what it is asked then waits for new ones.
+#[tokio::test]
+async fn a_write_whose_stream_breaks_is_sent_again_over_the_next() {
+    let b = free();
+    let node = One::start_with(&b);
+    let other = Other::start(node.id("b"), b);
+    other.takes.store(true, Ordering::Relaxed);
+    let mut kv = KvClient::new(channel(&node.client).await);
+    // Until it is taken for up.
+    until(async || kv.put(PutRequest { w: 2, ..put("before") }).await.ok()).await;
+    other.breaks.store(1, Ordering::Relaxed);
+    kv.put(PutRequest { w: 2, ..put("broken") }).await.unwrap();
+    let sets: Vec<Bytes> =
+        other.taken.lock().iter().filter(|of| of.1.key == "broken").map(|of| of.1.set.clone()).collect();
+    assert!(!sets.is_empty() && sets.iter().all(|set| *set == sets[0]), "one version, however often it is sent");
+    assert_eq!(other.breaks.load(Ordering::Relaxed), 0);
 }
 
 #[tokio::test]

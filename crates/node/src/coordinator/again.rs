@@ -1,12 +1,12 @@
-//! Requests that met the ring while it turned (§4.9): they are begun again, a moment later and under the newer ring.
+//! Requests that met what passes in a moment: they are begun again then, and the client need not know.
 //!
-//! A partition that moves is sealed for some milliseconds: its homes take nothing of the old epoch any more, and the new one
-//! is not there yet. The client need not know.
+//! The ring turned (§4.9): a partition that moves is sealed for some milliseconds, its homes take nothing of the old epoch any more,
+//! and the new one is not there yet. Or streams to peers broke: a node that stood still finds that of all, and opens them anew.
 //!
 //! A write that has its version keeps it: a second one beside it could come back as a sibling of what somebody wrote over
 //! the first. What of it may be sent: see [`Resend`].
 
-use std::sync::Arc;
+use std::sync::{Arc, atomic::Ordering};
 
 use bytes::Bytes;
 use dynamo_quorum::{NotEnough, Put, Refusal, Resend};
@@ -23,6 +23,9 @@ use crate::{buckets::BucketSettings, cluster::View, completion::Done, request::R
 
 /// How long until the next attempt, microseconds.
 const PAUSE_US: u64 = 10_000;
+
+/// A stream that broke is open again after so long, or its peer is known to be down.
+const REOPEN_US: u64 = 1_000_000;
 
 /// What is begun again.
 pub(super) enum Once {
@@ -70,12 +73,15 @@ impl Again {
     }
 }
 
-/// Whether homes refused because the ring turns.
-pub(super) fn is_turning(error: &NotEnough) -> bool {
-    error.refusals.count(Refusal::Sealed) > 0
-}
-
 impl Coordinator {
+    /// Whether what kept a request from its quorum will have passed in a moment.
+    pub(super) fn is_passing(&self, error: &NotEnough) -> bool {
+        let broke_us = self.broke_us.load(Ordering::Relaxed);
+        let reopened = broke_us == 0 || self.clock.now_us() > broke_us + REOPEN_US;
+        let turning = error.refusals.count(Refusal::Sealed) > 0;
+        turning || (!reopened && error.refusals.count(Refusal::Unreachable) > 0)
+    }
+
     /// Whether there is time for another attempt.
     pub(super) fn may_try_again(&self, until_us: u64) -> bool {
         self.clock.now_us() + PAUSE_US < until_us

@@ -15,7 +15,7 @@ use std::sync::atomic::Ordering;
 
 use super::{
     Coordinator, Entry, RequestId,
-    again::{Once, is_turning},
+    again::Once,
     answers::{not_enough, refusal_of_store},
     quorum,
     table::Ended,
@@ -167,7 +167,7 @@ impl Coordinator {
                 GetEffect::Answer(answer) => self.answer(entry, answer),
                 GetEffect::Fail(error) => {
                     let Some(reply) = entry.reply.take() else { continue };
-                    if is_turning(&error) && self.may_try_again(entry.until_us) {
+                    if self.is_passing(&error) && self.may_try_again(entry.until_us) {
                         let (bucket, key, r) = (entry.bucket.name.to_string(), entry.key.clone(), entry.r);
                         self.try_again(Once::Get(GetRequest { bucket, key, r }), reply, entry.until_us);
                     } else {

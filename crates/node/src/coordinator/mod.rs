@@ -46,6 +46,7 @@ use crate::{
     handoff::HandoffEvents,
     keeping::{KeeperEvents, KeeperNews},
     link::Class,
+    lost::Lost,
     metrics::NodeMetrics,
     request::{ClientRequest, Refused, ReplyTo},
 };
@@ -110,6 +111,8 @@ pub struct Coordinator {
     table: Table<Entry>,
     ticker: Ticker,
     again: Again,
+    /// When a stream to a peer last broke; 0: none did.
+    broke_us: AtomicU64,
     hedge_us: AtomicU64,
     starting: AtomicBool,
     stopping: AtomicBool,
@@ -144,6 +147,7 @@ impl Coordinator {
             table: Table::new(),
             ticker: Ticker::default(),
             again: Again::default(),
+            broke_us: AtomicU64::new(0),
             hedge_us,
             starting: AtomicBool::new(true),
             stopping: AtomicBool::new(false),
@@ -237,7 +241,10 @@ impl Coordinator {
     }
 
     /// No reply of `peer` will come to what was sent so far.
-    pub fn peer_lost(self: &Arc<Self>, peer: NodeId) {
+    pub fn peer_lost(self: &Arc<Self>, peer: NodeId, lost: Lost) {
+        if lost == Lost::Broke {
+            self.broke_us.store(self.clock.now_us(), Ordering::Relaxed);
+        }
         self.table.sweep(|id, entry| self.refused_by(id, entry, peer, Refusal::Unreachable));
     }
 

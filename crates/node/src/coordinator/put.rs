@@ -17,7 +17,7 @@ use smallvec::SmallVec;
 
 use super::{
     Coordinator, Entry, RequestId,
-    again::{Made, Once, is_turning},
+    again::{Made, Once},
     answers::{not_enough, refusal_of_store, refused_by_store},
     forward, quorum,
     table::Ended,
@@ -306,7 +306,7 @@ impl Coordinator {
                     let Some(reply) = entry.reply.take() else { continue };
                     // The engine has the write, or has yet to come to it.
                     let error = NotEnough { begun: true, ..error };
-                    if is_turning(&error) && !entry.set.is_empty() && self.may_try_again(entry.until_us) {
+                    if self.is_passing(&error) && !entry.set.is_empty() && self.may_try_again(entry.until_us) {
                         self.send_again(entry, error, reply);
                     } else {
                         self.refuse(not_enough(&error), reply);
@@ -325,7 +325,7 @@ impl Coordinator {
         self.try_again(Once::Write(write), reply, entry.until_us);
     }
 
-    /// The same version under the newer ring.
+    /// The same version, under the newer ring or over new streams.
     fn send_again(&self, entry: &PutEntry, last: NotEnough, reply: ReplyTo) {
         let made = Made {
             record: entry.record.clone(),
